@@ -1,0 +1,1 @@
+//! What sort of model a request wants.

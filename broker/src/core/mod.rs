@@ -1,0 +1,5 @@
+//! Pure: no clock, no I/O, no async. Time and policy are arguments.
+
+pub mod classify;
+pub mod decide;
+pub mod schedule;

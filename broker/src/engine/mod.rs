@@ -1,0 +1,1 @@
+//! The single owner of live jobs.

@@ -1,0 +1,3 @@
+//! The `pullyard` binary.
+
+fn main() {}

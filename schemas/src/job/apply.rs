@@ -1,0 +1,150 @@
+//! The one fold: live and on replay, a job is what `apply` makes of its events.
+
+use super::{Envelope, Event, Job, Lease, Outcome, State};
+use crate::{JobId, Seq, Timestamp, Token};
+
+/// An event that cannot follow what came before it: a log of another program, or a bug.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("event {seq} ({event}) of job {job} cannot follow state {state}")]
+pub struct IllegalEvent {
+    pub job: JobId,
+    pub seq: Seq,
+    pub event: &'static str,
+    pub state: &'static str,
+}
+
+/// Folds one event into a job.
+///
+/// # Errors
+/// When the event cannot follow the job's state. The job is lost to the caller then: an illegal
+/// event in the log means that nothing about the job can be trusted.
+pub fn apply(job: Option<Job>, envelope: &Envelope) -> Result<Job, IllegalEvent> {
+    let illegal = |state: &'static str| IllegalEvent { job: envelope.job, seq: envelope.seq, event: envelope.event.name(), state };
+    let Some(mut job) = job else {
+        return match &envelope.event {
+            Event::Submitted { spec, body } => Ok(Job {
+                id: envelope.job,
+                state: first_state(spec.not_before, envelope.at),
+                max_attempts: spec.max_attempts,
+                spec: spec.clone(),
+                body: *body,
+                submitted_at: envelope.at,
+                updated_at: envelope.at,
+                history: vec![envelope.seq],
+                attempts: 0,
+                attempts_here: 0,
+                next_token: Token(1),
+                target: 0,
+                failure: None,
+            }),
+            Event::Leased { .. }
+            | Event::Checkpointed { .. }
+            | Event::Completed { .. }
+            | Event::AttemptFailed { .. }
+            | Event::LeaseLost { .. }
+            | Event::Rerouted { .. }
+            | Event::Requeued { .. }
+            | Event::Cancelled { .. }
+            | Event::Expired
+            | Event::Parked { .. }
+            | Event::Accounted { .. } => Err(illegal("none")),
+        };
+    };
+    let state = job.state.name();
+    match &envelope.event {
+        Event::Submitted { .. } => return Err(illegal(state)),
+        Event::Leased { token, worker, backend, model, until } => match job.state {
+            State::Queued | State::Deferred { .. } if *token == job.next_token => {
+                job.state = State::Running {
+                    lease: Lease {
+                        token: *token,
+                        worker: worker.clone(),
+                        backend: backend.clone(),
+                        model: model.clone(),
+                        since: envelope.at,
+                        until: *until,
+                    },
+                };
+                job.next_token = Token(token.0 + 1);
+                job.attempts += 1;
+                job.attempts_here += 1;
+            }
+            _ => return Err(illegal(state)),
+        },
+        Event::Checkpointed { token, .. } => {
+            held(&job, *token).ok_or_else(|| illegal(state))?;
+        }
+        Event::Completed { token, charge, finish, body } => {
+            held(&job, *token).ok_or_else(|| illegal(state))?;
+            job.state = State::Ended(Outcome::Completed { seq: envelope.seq, charge: charge.clone(), finish: finish.clone(), body: *body });
+        }
+        Event::AttemptFailed { token, failure, retry_at, counts, .. } => {
+            held(&job, *token).ok_or_else(|| illegal(state))?;
+            if !counts {
+                job.attempts -= 1;
+                job.attempts_here -= 1;
+            }
+            job.failure = Some(Box::new(failure.clone()));
+            job.state = retry_state(*retry_at, envelope.at);
+        }
+        Event::LeaseLost { token, retry_at } => {
+            held(&job, *token).ok_or_else(|| illegal(state))?;
+            job.state = retry_state(*retry_at, envelope.at);
+        }
+        Event::Rerouted { to, .. } => match job.state {
+            State::Queued | State::Deferred { .. } if (*to as usize) < job.spec.targets.len() => {
+                job.target = *to;
+                job.attempts_here = 0;
+            }
+            _ => return Err(illegal(state)),
+        },
+        Event::Requeued { max_attempts } => match job.state {
+            State::Parked { .. } => {
+                job.state = State::Queued;
+                job.max_attempts = *max_attempts;
+                job.attempts_here = 0;
+                job.target = 0;
+            }
+            _ => return Err(illegal(state)),
+        },
+        Event::Cancelled { why } => {
+            not_ended(&job).ok_or_else(|| illegal(state))?;
+            job.state = State::Ended(Outcome::Cancelled { why: why.clone() });
+        }
+        Event::Expired => {
+            not_ended(&job).ok_or_else(|| illegal(state))?;
+            job.state = State::Ended(Outcome::Expired);
+        }
+        Event::Parked { failure } => match job.state {
+            State::Queued | State::Deferred { .. } => {
+                job.state = State::Parked { failure: failure.clone() };
+            }
+            _ => return Err(illegal(state)),
+        },
+        Event::Accounted { .. } => {}
+    }
+    job.history.push(envelope.seq);
+    job.updated_at = envelope.at;
+    Ok(job)
+}
+
+fn first_state(not_before: Option<Timestamp>, now: Timestamp) -> State {
+    match not_before {
+        Some(until) if until > now => State::Deferred { until },
+        _ => State::Queued,
+    }
+}
+
+/// A deferred job becomes ready by time alone, without an event, so a lease may follow either state:
+/// whether its time has come is `decide`'s to say. A time in the past means at once.
+fn retry_state(retry_at: Option<Timestamp>, now: Timestamp) -> State {
+    first_state(retry_at, now)
+}
+
+fn held(job: &Job, token: Token) -> Option<()> {
+    job.lease().filter(|l| l.token == token).map(|_| ())
+}
+
+fn not_ended(job: &Job) -> Option<()> {
+    (!job.state.is_terminal()).then_some(())
+}

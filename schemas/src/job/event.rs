@@ -1,0 +1,154 @@
+//! What can happen to a job, in the past tense.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::Spec;
+use crate::{Charge, Failure, JobId, Seq, Timestamp, Token, WorkerId};
+
+/// The version that new envelopes are written with. Older ones are raised to it when they are read.
+pub const SCHEMA_VERSION: u16 = 1;
+
+/// An event with its wrapper.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Envelope {
+    pub seq: Seq,
+    pub at: Timestamp,
+    /// Schema version.
+    pub v: u16,
+    pub job: JobId,
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// Where the bytes that belong to an event are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BodyAt {
+    /// Behind the event, in its own record.
+    #[default]
+    Inline,
+    /// In a file of its own, named after the job, because it is large.
+    Blob,
+}
+
+/// A fact about a job. A plain job has three: submitted, leased, completed.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// Carries the request's body.
+    Submitted {
+        spec: Box<Spec>,
+        #[serde(default)]
+        body: BodyAt,
+    },
+    Leased {
+        token: Token,
+        worker: WorkerId,
+        backend: Arc<str>,
+        model: Arc<str>,
+        until: Timestamp,
+    },
+    /// Part of a long generation's output, so that it can be continued. Carries the output so far.
+    Checkpointed {
+        token: Token,
+        chunks: u32,
+    },
+    /// Carries the output.
+    Completed {
+        token: Token,
+        charge: Charge,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        finish: Option<Arc<str>>,
+        #[serde(default)]
+        body: BodyAt,
+    },
+    /// `retry_at` is set when another attempt follows.
+    AttemptFailed {
+        token: Token,
+        failure: Failure,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        charge: Option<Charge>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_at: Option<Timestamp>,
+        #[serde(default = "yes")]
+        counts: bool,
+    },
+    /// The worker was not heard of in time.
+    LeaseLost {
+        token: Token,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_at: Option<Timestamp>,
+    },
+    /// Aimed at another target; `from` and `to` are positions in the spec's list.
+    Rerouted {
+        from: u32,
+        to: u32,
+        why: Arc<str>,
+    },
+    /// A person gave a parked job new attempts.
+    Requeued {
+        max_attempts: u32,
+    },
+    Cancelled {
+        why: Arc<str>,
+    },
+    Expired,
+    Parked {
+        failure: Failure,
+    },
+    /// An attempt that no longer holds the lease has ended: billed, and nothing else changes.
+    /// It names its own labels because the job may be long forgotten.
+    Accounted {
+        token: Token,
+        charge: Charge,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<Arc<str>>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        class: Option<Arc<str>>,
+    },
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Event {
+    /// The event's name in the log.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Submitted { .. } => "submitted",
+            Self::Leased { .. } => "leased",
+            Self::Checkpointed { .. } => "checkpointed",
+            Self::Completed { .. } => "completed",
+            Self::AttemptFailed { .. } => "attempt_failed",
+            Self::LeaseLost { .. } => "lease_lost",
+            Self::Rerouted { .. } => "rerouted",
+            Self::Requeued { .. } => "requeued",
+            Self::Cancelled { .. } => "cancelled",
+            Self::Expired => "expired",
+            Self::Parked { .. } => "parked",
+            Self::Accounted { .. } => "accounted",
+        }
+    }
+
+    /// What the event bills, if it bills anything.
+    #[must_use]
+    pub fn charge(&self) -> Option<&Charge> {
+        match self {
+            Self::Completed { charge, .. } | Self::Accounted { charge, .. } => Some(charge),
+            Self::AttemptFailed { charge, .. } => charge.as_ref(),
+            Self::Submitted { .. }
+            | Self::Leased { .. }
+            | Self::Checkpointed { .. }
+            | Self::LeaseLost { .. }
+            | Self::Rerouted { .. }
+            | Self::Requeued { .. }
+            | Self::Cancelled { .. }
+            | Self::Expired
+            | Self::Parked { .. } => None,
+        }
+    }
+}

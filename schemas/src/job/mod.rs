@@ -1,0 +1,11 @@
+//! A job: its spec, its events, its state, and the fold from one to the other.
+
+mod apply;
+mod event;
+mod spec;
+mod state;
+
+pub use apply::{IllegalEvent, apply};
+pub use event::{BodyAt, Envelope, Event, SCHEMA_VERSION};
+pub use spec::{Decision, Kind, Labels, OnInterrupt, Spec};
+pub use state::{Job, Lease, Outcome, State};

@@ -1,0 +1,101 @@
+//! A job's immutable input.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Band, Needs, Scope, Timestamp};
+
+/// Which API of a model server the job calls.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    #[default]
+    Chat,
+    Completion,
+    Embedding,
+}
+
+/// What happens when an attempt breaks after it has produced output.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnInterrupt {
+    /// The job ends there.
+    Fail,
+    /// Start over, unless a live client already has part of the text.
+    #[default]
+    Restart,
+    /// Send what was delivered as a prefix and go on.
+    Continue,
+}
+
+/// What the operator's accounts are grouped by.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Labels {
+    /// The API key's name; never the key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<Arc<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class: Option<Arc<str>>,
+}
+
+/// Why the job goes where it goes; stored with it.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Decision {
+    /// The rule that decided.
+    pub rule: Arc<str>,
+    /// For people.
+    pub reason: Arc<str>,
+    /// The version of the configuration that decided.
+    pub config: Arc<str>,
+}
+
+/// Everything about a job that never changes, except its body, which stays in the log.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Spec {
+    #[serde(default)]
+    pub kind: Kind,
+    /// Ordered: the first is tried first, the others are its fallbacks. Never empty.
+    pub targets: Arc<[Arc<str>]>,
+    #[serde(default)]
+    pub scope: Scope,
+    #[serde(default)]
+    pub band: Band,
+    #[serde(default)]
+    pub needs: Needs,
+    #[serde(flatten)]
+    pub labels: Labels,
+    pub max_attempts: u32,
+    /// Attempts on one target before the next is tried.
+    pub max_attempts_per_target: u32,
+    #[serde(default)]
+    pub on_interrupt: OnInterrupt,
+    /// Whether the backend is asked to stream.
+    #[serde(default)]
+    pub stream: bool,
+    /// Whether a client waits on the connection: what it has received cannot be taken back.
+    #[serde(default)]
+    pub live: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+    /// Milliseconds that one attempt may take.
+    pub timeout_ms: u64,
+    /// Bytes of the body.
+    pub size: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<Arc<str>>,
+    /// Hash of the request that the idempotency key was first used with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<u64>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    #[serde(default)]
+    pub decision: Arc<Decision>,
+}

@@ -1,0 +1,121 @@
+//! A job as its events so far make it.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{BodyAt, Spec};
+use crate::{Charge, Failure, JobId, Lane, Seq, Timestamp, Token, WorkerId};
+
+/// A worker's time-limited right to an attempt.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Lease {
+    pub token: Token,
+    pub worker: WorkerId,
+    pub backend: Arc<str>,
+    pub model: Arc<str>,
+    pub since: Timestamp,
+    pub until: Timestamp,
+}
+
+/// How a job ended.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    Completed { seq: Seq, charge: Charge, finish: Option<Arc<str>>, body: BodyAt },
+    Cancelled { why: Arc<str> },
+    Expired,
+}
+
+/// Where a job is in its life.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum State {
+    Queued,
+    /// Waiting for a time: `not_before`, or a retry's backoff.
+    Deferred {
+        until: Timestamp,
+    },
+    Running {
+        lease: Lease,
+    },
+    /// Out of attempts, kept for a person.
+    Parked {
+        failure: Failure,
+    },
+    Ended(Outcome),
+}
+
+impl State {
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Deferred { .. } => "deferred",
+            Self::Running { .. } => "running",
+            Self::Parked { .. } => "parked",
+            Self::Ended(Outcome::Completed { .. }) => "completed",
+            Self::Ended(Outcome::Cancelled { .. }) => "cancelled",
+            Self::Ended(Outcome::Expired) => "expired",
+        }
+    }
+
+    /// No event but `Accounted` may follow.
+    #[must_use]
+    pub fn is_terminal(&self) -> bool {
+        matches!(self, Self::Ended(_))
+    }
+}
+
+/// The fold of a job's events.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Job {
+    pub id: JobId,
+    pub spec: Box<Spec>,
+    pub body: BodyAt,
+    #[serde(flatten)]
+    pub state: State,
+    pub submitted_at: Timestamp,
+    pub updated_at: Timestamp,
+    /// Every event of this job, oldest first; the first is its submission.
+    pub history: Vec<Seq>,
+    /// Attempts that count against the budget.
+    pub attempts: u32,
+    /// Attempts made on the current target.
+    pub attempts_here: u32,
+    /// Attempts that the job may still grow to.
+    pub max_attempts: u32,
+    /// The token that the next lease will have.
+    pub next_token: Token,
+    /// Position of the current target in the spec's list.
+    pub target: u32,
+    /// The latest failure, shown to people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Box<Failure>>,
+}
+
+impl Job {
+    #[must_use]
+    pub fn submitted_seq(&self) -> Seq {
+        self.history.first().copied().unwrap_or_default()
+    }
+
+    /// Where the job waits or runs now.
+    #[must_use]
+    pub fn lane(&self) -> Lane {
+        Lane { target: self.target_name().clone(), scope: self.spec.scope }
+    }
+
+    #[must_use]
+    pub fn target_name(&self) -> &Arc<str> {
+        self.spec.targets.get(self.target as usize).unwrap_or(&self.spec.targets[0])
+    }
+
+    #[must_use]
+    pub fn lease(&self) -> Option<&Lease> {
+        match &self.state {
+            State::Running { lease } => Some(lease),
+            State::Queued | State::Deferred { .. } | State::Parked { .. } | State::Ended(_) => None,
+        }
+    }
+}

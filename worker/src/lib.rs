@@ -1,0 +1,6 @@
+//! Does one attempt well: slots, limits, adapters and the pull loop.
+//!
+//! Library first; the broker embeds it, and in a fleet one runs beside each model server.
+
+pub mod adapter;
+pub mod transport;

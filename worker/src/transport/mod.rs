@@ -1,0 +1,1 @@
+//! Lanes, reports and output between broker and worker.
