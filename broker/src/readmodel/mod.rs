@@ -1,0 +1,1 @@
+//! Old jobs, idempotency keys and usage, folded from the log and rebuilt when lost.
