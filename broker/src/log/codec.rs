@@ -131,11 +131,76 @@ fn raise(value: &mut Value, steps: &[Raise]) -> Result<(), Unreadable> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use pullyard_schemas::job::{BodyAt, Decision, Event, Kind, Labels, OnInterrupt, Spec};
+    use pullyard_schemas::{Band, Charge, Failure, FailureKind, Needs, Scope, Timestamp, Token, Usage, WorkerId};
+
     use super::*;
-    use crate::log::suite;
+    use crate::log::suite::record;
 
     const GOLDEN: &str = include_str!("../../testdata/log-v1.hex");
+
+    /// One record of each kind; the golden file holds these.
+    pub(in crate::log) fn every_event() -> Vec<Record> {
+        let token = Token(1);
+        let charge = Charge {
+            model: "m".into(),
+            backend: "b".into(),
+            usage: Usage { prompt: 5, completion: 7, cached: 2 },
+            cost_nanos: 12,
+            busy_ms: 34,
+        };
+        let failure = Failure { status: Some(503), retry_after_ms: Some(9), ..Failure::new(FailureKind::Busy, "full \"now\"") };
+        let spec = Box::new(Spec {
+            kind: Kind::Chat,
+            targets: ["a".into(), "b".into()].into(),
+            scope: Scope::default(),
+            band: Band::default(),
+            needs: Needs::default(),
+            labels: Labels { key: Some("k".into()), class: Some("c".into()) },
+            max_attempts: 3,
+            max_attempts_per_target: 2,
+            on_interrupt: OnInterrupt::Continue,
+            stream: true,
+            live: true,
+            deadline: Some(Timestamp(8)),
+            not_before: Some(Timestamp(7)),
+            timeout_ms: 60_000,
+            size: 11,
+            idempotency_key: Some("once".into()),
+            fingerprint: Some(u64::MAX),
+            metadata: BTreeMap::from([("team".to_owned(), "é".to_owned())]),
+            tags: vec!["t".to_owned()],
+            decision: Arc::new(Decision { rule: "r".into(), reason: "why".into(), config: "1".into() }),
+        });
+        let events = [
+            (Event::Submitted { spec, body: BodyAt::Inline }, &b"{\"a\":\"b\"}\n\0"[..]),
+            (Event::Leased { token, worker: WorkerId("w".into()), backend: "b".into(), model: "m".into(), until: Timestamp(9) }, b""),
+            (Event::Checkpointed { token, chunks: 4 }, b"part"),
+            (Event::Completed { token, charge: charge.clone(), finish: Some("stop".into()), body: BodyAt::Blob }, b"\xff\xfe"),
+            (
+                Event::AttemptFailed {
+                    token,
+                    failure: failure.clone(),
+                    charge: Some(charge.clone()),
+                    retry_at: Some(Timestamp(3)),
+                    counts: false,
+                },
+                b"",
+            ),
+            (Event::LeaseLost { token, retry_at: None }, b""),
+            (Event::Rerouted { from: 0, to: 1, why: "full".into() }, b""),
+            (Event::Requeued { max_attempts: 5 }, b""),
+            (Event::Cancelled { why: "asked".into() }, b""),
+            (Event::Expired, b""),
+            (Event::Parked { failure }, b""),
+            (Event::Accounted { token, charge, key: Some("k".into()), class: None }, b""),
+        ];
+        (1..).zip(events).map(|(seq, (event, body))| record(seq, event, body)).collect()
+    }
 
     fn payload(header: &str, body: &[u8]) -> Bytes {
         let mut out = u32::try_from(header.len()).unwrap().to_le_bytes().to_vec();
@@ -146,7 +211,7 @@ mod tests {
 
     #[test]
     fn version_1_reads_and_is_written_as_ever() {
-        let samples = suite::every_event();
+        let samples = every_event();
         let mut written = String::new();
         for record in &samples {
             let mut frame = Vec::new();

@@ -1,6 +1,6 @@
 //! Reading segments: the frames of one file, its sparse index, and the reader over all of them.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
@@ -207,7 +207,7 @@ impl Segment {
     }
 
     fn file_len(&self) -> Result<u64, Error> {
-        Ok(self.open()?.metadata().map_err(Error::io(&self.path))?.len())
+        Ok(fs::metadata(&self.path).map_err(Error::io(&self.path))?.len())
     }
 
     fn read(&self, seq: Seq) -> Result<Option<Record>, Error> {
@@ -229,7 +229,16 @@ impl Segment {
             Some(found) => found,
             None => ((self.first, 0), self.end()?),
         };
-        let mut frames = Frames::new(self.open()?, &self.path, mark, end, REPLAY_CHUNK);
+        // A replay goes through each segment once: keeping all their files open could use up the descriptors.
+        let opened;
+        let file = match self.file.get() {
+            Some(file) => file,
+            None => {
+                opened = File::open(&self.path).map_err(Error::io(&self.path))?;
+                &opened
+            }
+        };
+        let mut frames = Frames::new(file, &self.path, mark, end, REPLAY_CHUNK);
         while let Some(head) = frames.head()? {
             if head.seq >= from && each(frames.record(head)?).is_break() {
                 return Ok(ControlFlow::Break(()));

@@ -88,7 +88,7 @@ pub struct FileLog {
 impl FileLog {
     /// Opens the log in `dir`, which is made if it is not there. What was read is also on disk when this returns.
     ///
-    /// Only the newest segment is read; the others are checked when their records are. A torn end of the newest is
+    /// Only the newest segment with records is read; the others are checked when their records are. A torn end of the newest is
     /// cut off if no whole frame follows it.
     ///
     /// # Errors
@@ -101,6 +101,7 @@ impl FileLog {
         fs::create_dir_all(dir).map_err(Error::io(dir))?;
         let lock = lock(dir)?;
         let mut firsts = list(dir)?;
+        let empty = drop_empty(dir, &mut firsts)?;
         let newest = firsts.pop();
         let first = newest.unwrap_or(Seq(1));
         let path = path(dir, first);
@@ -113,6 +114,14 @@ impl FileLog {
             }
         }
         let Scan { index, len, last, torn_bytes } = scan(&file, &path, first)?;
+        if let Some(promised) = empty.filter(|first| *first > last.next()) {
+            return Err(Error::corrupt(&path, len, format!("it ends with record {last}, and a segment was started for {promised}")));
+        }
+        if let Some(first) = empty {
+            let path = self::path(dir, first);
+            fs::remove_file(&path).map_err(Error::io(&path))?;
+            sync_dir(dir)?;
+        }
         if torn_bytes > 0 {
             file.set_len(len).map_err(Error::io(&path))?;
         }
@@ -263,7 +272,11 @@ impl EventLog for FileLog {
             };
             let removed = fs::metadata(&oldest.path).and_then(|meta| fs::remove_file(&oldest.path).map(|()| meta.len()));
             match removed {
-                Ok(bytes) => freed += bytes,
+                // Synced one by one: after a power cut no older segment may be back without the newer ones.
+                Ok(bytes) => {
+                    freed += bytes;
+                    sync_dir(&self.dir)?;
+                }
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 Err(e) => {
                     let error = Error::io(&oldest.path)(e);
@@ -272,7 +285,6 @@ impl EventLog for FileLog {
                 }
             }
         }
-        // No directory sync: a segment that comes back after a power cut is dropped again by the next call.
         Ok(freed)
     }
 
@@ -312,6 +324,19 @@ fn list(dir: &Path) -> Result<Vec<Seq>, Error> {
     }
     firsts.sort_unstable();
     Ok(firsts)
+}
+
+/// Forgets a newest segment without records when there is one before it, and returns its position. A roll that
+/// failed, or was cut off by a crash, leaves one, and the log may have gone on in the segment before. Its file is
+/// removed later, when its position has been checked.
+fn drop_empty(dir: &Path, firsts: &mut Vec<Seq>) -> Result<Option<Seq>, Error> {
+    let [.., _, newest] = firsts[..] else { return Ok(None) };
+    let path = path(dir, newest);
+    if fs::metadata(&path).map_err(Error::io(&path))?.len() > 0 {
+        return Ok(None);
+    }
+    firsts.pop();
+    Ok(Some(newest))
 }
 
 struct Scan {

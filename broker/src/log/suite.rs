@@ -1,6 +1,5 @@
 //! What every log must do, run against each, and what only a log on disk can get wrong.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::ops::ControlFlow;
@@ -10,13 +9,14 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use pullyard_schemas::job::{BodyAt, Decision, Envelope, Event, Kind, Labels, OnInterrupt, SCHEMA_VERSION, Spec};
-use pullyard_schemas::*;
+use pullyard_schemas::job::{Envelope, Event, SCHEMA_VERSION};
+use pullyard_schemas::{JobId, Seq, Timestamp};
 
+use super::codec::tests::every_event;
 use super::segment::Disk;
 use super::*;
 
-fn record(seq: u64, event: Event, body: impl Into<Bytes>) -> Record {
+pub(super) fn record(seq: u64, event: Event, body: impl Into<Bytes>) -> Record {
     let job = JobId("01890000-0000-7000-8000-000000000001".parse::<JobId>().unwrap().0);
     Record {
         envelope: Envelope { seq: Seq(seq), at: Timestamp(1_700_000_000_000 + seq), v: SCHEMA_VERSION, job, event },
@@ -31,65 +31,6 @@ fn sized(seq: u64, size: usize) -> Record {
 
 fn records(seqs: std::ops::RangeInclusive<u64>, size: usize) -> Vec<Record> {
     seqs.map(|seq| sized(seq, size)).collect()
-}
-
-/// One record of each kind; the golden file holds these.
-pub(super) fn every_event() -> Vec<Record> {
-    let token = Token(1);
-    let charge = Charge {
-        model: "m".into(),
-        backend: "b".into(),
-        usage: Usage { prompt: 5, completion: 7, cached: 2 },
-        cost_nanos: 12,
-        busy_ms: 34,
-    };
-    let failure = Failure { status: Some(503), retry_after_ms: Some(9), ..Failure::new(FailureKind::Busy, "full \"now\"") };
-    let spec = Box::new(Spec {
-        kind: Kind::Chat,
-        targets: ["a".into(), "b".into()].into(),
-        scope: Scope::default(),
-        band: Band::default(),
-        needs: Needs::default(),
-        labels: Labels { key: Some("k".into()), class: Some("c".into()) },
-        max_attempts: 3,
-        max_attempts_per_target: 2,
-        on_interrupt: OnInterrupt::Continue,
-        stream: true,
-        live: true,
-        deadline: Some(Timestamp(8)),
-        not_before: Some(Timestamp(7)),
-        timeout_ms: 60_000,
-        size: 11,
-        idempotency_key: Some("once".into()),
-        fingerprint: Some(u64::MAX),
-        metadata: BTreeMap::from([("team".to_owned(), "é".to_owned())]),
-        tags: vec!["t".to_owned()],
-        decision: Arc::new(Decision { rule: "r".into(), reason: "why".into(), config: "1".into() }),
-    });
-    let events = [
-        (Event::Submitted { spec, body: BodyAt::Inline }, &b"{\"a\":\"b\"}\n\0"[..]),
-        (Event::Leased { token, worker: WorkerId("w".into()), backend: "b".into(), model: "m".into(), until: Timestamp(9) }, b""),
-        (Event::Checkpointed { token, chunks: 4 }, b"part"),
-        (Event::Completed { token, charge: charge.clone(), finish: Some("stop".into()), body: BodyAt::Blob }, b"\xff\xfe"),
-        (
-            Event::AttemptFailed {
-                token,
-                failure: failure.clone(),
-                charge: Some(charge.clone()),
-                retry_at: Some(Timestamp(3)),
-                counts: false,
-            },
-            b"",
-        ),
-        (Event::LeaseLost { token, retry_at: None }, b""),
-        (Event::Rerouted { from: 0, to: 1, why: "full".into() }, b""),
-        (Event::Requeued { max_attempts: 5 }, b""),
-        (Event::Cancelled { why: "asked".into() }, b""),
-        (Event::Expired, b""),
-        (Event::Parked { failure }, b""),
-        (Event::Accounted { token, charge, key: Some("k".into()), class: None }, b""),
-    ];
-    (1..).zip(events).map(|(seq, (event, body))| record(seq, event, body)).collect()
 }
 
 fn all(reader: &dyn LogReader, from: u64) -> Vec<Record> {
@@ -358,6 +299,65 @@ fn what_a_failed_flush_may_have_lost_is_written_again() {
     assert_eq!(faults.0.lock().unwrap().rewritten, [0]);
     log.append(&records(2..=2, 30), Durability::Flush).unwrap();
     assert_eq!(all(&*log.reader(), 0), records(1..=2, 30));
+}
+
+#[test]
+fn a_segment_that_cannot_be_started_is_tried_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = open(dir.path(), 100);
+    log.append(&records(1..=1, 90), Durability::Written).unwrap();
+    let blocked = dir.path().join(format!("{:020}.log", 2));
+    fs::create_dir(&blocked).unwrap();
+    for _ in 0..2 {
+        assert!(log.append(&records(2..=2, 90), Durability::Flush).is_err());
+        assert_eq!(all(&*log.reader(), 0), records(1..=1, 90));
+    }
+    fs::remove_dir(&blocked).unwrap();
+    log.append(&records(2..=2, 90), Durability::Flush).unwrap();
+    drop(log);
+    assert_eq!(all(&*open(dir.path(), 100).reader(), 0), records(1..=2, 90));
+}
+
+#[test]
+fn an_empty_newest_segment_hides_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = open(dir.path(), 1 << 20);
+    log.append(&records(1..=5, 9), Durability::Flush).unwrap();
+    drop(log);
+    // The log went on in the segment before, or ended exactly there.
+    for first in [3, 6] {
+        fs::write(dir.path().join(format!("{first:020}.log")), b"").unwrap();
+        let log = open(dir.path(), 1 << 20);
+        assert_eq!((log.last(), all(&*log.reader(), 0)), (Seq(5), records(1..=5, 9)));
+    }
+    fs::write(dir.path().join(format!("{:020}.log", 9)), b"").unwrap();
+    assert!(matches!(FileLog::open(dir.path(), Options::default()), Err(Error::Corrupt { .. })));
+}
+
+#[test]
+fn readers_follow_while_the_log_grows_rolls_and_forgets() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = open(dir.path(), 2000);
+    let reader = log.reader();
+    std::thread::scope(|scope| {
+        let follow = scope.spawn(move || {
+            while reader.read(Seq(2000)).unwrap().is_none() {
+                let mut before = None;
+                let each = &mut |r: Record| {
+                    let seq = r.envelope.seq.0;
+                    assert!(r == sized(seq, 40) && before.is_none_or(|b| b < seq));
+                    before = Some(seq);
+                    ControlFlow::Continue(())
+                };
+                reader.replay(reader.first(), each).unwrap();
+            }
+        });
+        for seq in (1..=2000).step_by(4) {
+            log.append(&records(seq..=seq + 3, 40), Durability::Written).unwrap();
+            log.retain(Seq(seq.saturating_sub(100))).unwrap();
+        }
+        follow.join().unwrap();
+    });
 }
 
 proptest! {
