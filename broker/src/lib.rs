@@ -1,7 +1,4 @@
 //! Decides and remembers: engine, event log, read model, HTTP APIs.
 
-pub mod config;
 pub mod core;
-pub mod engine;
 pub mod log;
-pub mod readmodel;

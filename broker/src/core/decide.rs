@@ -1,1 +1,201 @@
-//! Commands to events.
+//! Commands to events. Pure: the clock and the policy are arguments.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use pullyard_schemas::failure::Remedy;
+use pullyard_schemas::job::{BodyAt, Event, Job, OnInterrupt, Spec, State};
+use pullyard_schemas::{Charge, Failure, FailureKind, Timestamp, Token, WorkerId};
+
+/// A request to change a job.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    Submit { spec: Box<Spec>, body: BodyAt },
+    Start { token: Token, worker: WorkerId, backend: Arc<str>, model: Arc<str> },
+    Complete { token: Token, charge: Charge, finish: Option<Arc<str>>, body: BodyAt },
+    Fail { token: Token, failure: Failure, charge: Option<Charge>, delivered: bool },
+    LoseLease { token: Token },
+    Cancel { why: Arc<str> },
+    Expire,
+    Requeue { max_attempts: Option<u32> },
+}
+
+/// What the operator decides about retries and leases.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Policy {
+    /// The wait before the second attempt; doubles with each further one.
+    pub backoff_base: Duration,
+    pub backoff_max: Duration,
+    /// How long a worker may be silent.
+    pub lease: Duration,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { backoff_base: Duration::from_millis(500), backoff_max: Duration::from_secs(30), lease: Duration::from_secs(30) }
+    }
+}
+
+/// A command that this job cannot take; a value for the caller, not an error of the system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    #[error("no such job")]
+    Unknown,
+    #[error("this job id is taken")]
+    Exists,
+    #[error("the attempt no longer holds the lease")]
+    Fenced,
+    #[error("the job has already ended ({0})")]
+    Ended(&'static str),
+    #[error("only a parked job can be requeued; this one is {0}")]
+    NotParked(&'static str),
+}
+
+/// Turns a command into the events that it causes; an idempotent repeat causes none.
+///
+/// # Errors
+/// When the job cannot take the command in its present state.
+pub fn decide(job: Option<&Job>, command: Command, now: Timestamp, policy: &Policy) -> Result<Vec<Event>, Rejection> {
+    let Some(job) = job else {
+        return match command {
+            Command::Submit { spec, body } => Ok(vec![Event::Submitted { spec, body }]),
+            Command::Start { .. }
+            | Command::Complete { .. }
+            | Command::Fail { .. }
+            | Command::LoseLease { .. }
+            | Command::Cancel { .. }
+            | Command::Expire
+            | Command::Requeue { .. } => Err(Rejection::Unknown),
+        };
+    };
+    match command {
+        Command::Submit { .. } => Err(Rejection::Exists),
+        Command::Start { token, worker, backend, model } => start(job, token, worker, backend, model, now, policy),
+        Command::Complete { token, charge, finish, body } => {
+            Ok(vec![if holds(job, token) { Event::Completed { token, charge, finish, body } } else { accounted(job, token, charge) }])
+        }
+        Command::Fail { token, failure, charge, delivered } => Ok(fail(job, token, failure, charge, delivered, now, policy)),
+        Command::LoseLease { token } => Ok(lose(job, token, now, policy)),
+        Command::Cancel { why } => match &job.state {
+            State::Ended(_) => {
+                if job.state.name() == "cancelled" {
+                    Ok(vec![])
+                } else {
+                    Err(Rejection::Ended(job.state.name()))
+                }
+            }
+            State::Queued | State::Deferred { .. } | State::Running { .. } | State::Parked { .. } => Ok(vec![Event::Cancelled { why }]),
+        },
+        Command::Expire => Ok(if job.state.is_terminal() { vec![] } else { vec![Event::Expired] }),
+        Command::Requeue { max_attempts } => match &job.state {
+            State::Parked { .. } => {
+                Ok(vec![Event::Requeued { max_attempts: job.attempts.saturating_add(max_attempts.unwrap_or(job.spec.max_attempts)) }])
+            }
+            State::Queued | State::Deferred { .. } | State::Running { .. } | State::Ended(_) => Err(Rejection::NotParked(job.state.name())),
+        },
+    }
+}
+
+fn start(
+    job: &Job,
+    token: Token,
+    worker: WorkerId,
+    backend: Arc<str>,
+    model: Arc<str>,
+    now: Timestamp,
+    policy: &Policy,
+) -> Result<Vec<Event>, Rejection> {
+    match &job.state {
+        State::Queued | State::Deferred { .. } if token == job.next_token => {
+            Ok(vec![Event::Leased { token, worker, backend, model, until: now.after(policy.lease) }])
+        }
+        // The same worker saying it twice changes nothing.
+        State::Running { lease } if lease.token == token && lease.worker == worker => Ok(vec![]),
+        State::Queued | State::Deferred { .. } | State::Running { .. } | State::Parked { .. } | State::Ended(_) => Err(Rejection::Fenced),
+    }
+}
+
+fn holds(job: &Job, token: Token) -> bool {
+    job.lease().is_some_and(|l| l.token == token)
+}
+
+fn accounted(job: &Job, token: Token, charge: Charge) -> Event {
+    Event::Accounted { token, charge, key: job.spec.labels.key.clone(), class: job.spec.labels.class.clone() }
+}
+
+fn fail(job: &Job, token: Token, failure: Failure, charge: Option<Charge>, delivered: bool, now: Timestamp, policy: &Policy) -> Vec<Event> {
+    if !holds(job, token) {
+        return charge.map(|c| accounted(job, token, c)).into_iter().collect();
+    }
+    if failure.kind == FailureKind::Drained && !(delivered && job.spec.live) {
+        return vec![Event::AttemptFailed { token, failure, charge, retry_at: None, counts: false }];
+    }
+    // What a live client has read cannot be taken back, and is never sent twice.
+    let told = delivered && job.spec.live;
+    let next = if told || (delivered && job.spec.on_interrupt == OnInterrupt::Fail) {
+        Next::Park
+    } else {
+        next_step(job, failure.kind.remedy(), failure.retry_after(), now, policy)
+    };
+    after_attempt(job, next, failure.clone(), |retry_at| Event::AttemptFailed { token, failure, charge, retry_at, counts: true })
+}
+
+fn lose(job: &Job, token: Token, now: Timestamp, policy: &Policy) -> Vec<Event> {
+    if !holds(job, token) {
+        return vec![];
+    }
+    let failure = Failure::new(FailureKind::Connect, "the worker was not heard of in time");
+    let next = if job.spec.live && job.spec.stream { Next::Park } else { next_step(job, Remedy::Retry, None, now, policy) };
+    after_attempt(job, next, failure, |retry_at| Event::LeaseLost { token, retry_at })
+}
+
+enum Next {
+    Again { at: Timestamp, target: u32, why: Arc<str> },
+    Park,
+}
+
+fn after_attempt(job: &Job, next: Next, failure: Failure, ended: impl FnOnce(Option<Timestamp>) -> Event) -> Vec<Event> {
+    match next {
+        Next::Park => vec![ended(None), Event::Parked { failure }],
+        Next::Again { at, target, why } => {
+            let mut events = vec![ended(Some(at))];
+            if target != job.target {
+                events.push(Event::Rerouted { from: job.target, to: target, why });
+            }
+            events
+        }
+    }
+}
+
+fn next_step(job: &Job, remedy: Remedy, retry_after: Option<Duration>, now: Timestamp, policy: &Policy) -> Next {
+    if job.attempts >= job.max_attempts {
+        return Next::Park;
+    }
+    let fallback = (job.target as usize + 1 < job.spec.targets.len()).then_some(job.target + 1);
+    match (remedy, fallback) {
+        (Remedy::Final, _) | (Remedy::OtherTarget, None) => Next::Park,
+        (Remedy::OtherTarget, Some(target)) => Next::Again { at: now, target, why: "the target cannot serve this job".into() },
+        (Remedy::Retry, Some(target)) if job.attempts_here >= job.spec.max_attempts_per_target => {
+            Next::Again { at: now, target, why: "attempts on the target are spent".into() }
+        }
+        (Remedy::Retry, _) => {
+            let wait = retry_after.unwrap_or_default().max(backoff(job, policy));
+            Next::Again { at: now.after(wait), target: job.target, why: "".into() }
+        }
+    }
+}
+
+/// Exponential, with a jitter of up to half that is a function of the job and the attempt, so that replay needs no dice.
+fn backoff(job: &Job, policy: &Policy) -> Duration {
+    let doubled = policy.backoff_base.saturating_mul(1u32.checked_shl(job.attempts.saturating_sub(1)).unwrap_or(u32::MAX));
+    let full = doubled.min(policy.backoff_max);
+    let mut hasher = DefaultHasher::new();
+    (job.id, job.attempts).hash(&mut hasher);
+    let share = (hasher.finish() % 1000) as f64 / 1000.0;
+    full.mul_f64(0.5 + share / 2.0)
+}
+
+#[cfg(test)]
+#[path = "decide_tests.rs"]
+mod tests;

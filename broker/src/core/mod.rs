@@ -2,4 +2,5 @@
 
 pub mod classify;
 pub mod decide;
+pub mod policy;
 pub mod schedule;

@@ -1,0 +1,151 @@
+//! Which targets a job may go to, in order, and why.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use pullyard_schemas::job::Decision;
+use pullyard_schemas::{Needs, Scope};
+
+/// A model that some backend serves now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Model {
+    /// As the backend calls it.
+    pub name: Arc<str>,
+    pub backends: Vec<Arc<str>>,
+    /// Whether one of the backends is on the operator's machines.
+    pub local: bool,
+    /// `None`: nobody has told.
+    pub images: Option<bool>,
+    pub tools: Option<bool>,
+    pub embedding: Option<bool>,
+    pub context: Option<u32>,
+}
+
+/// What routing knows: models, and the operator's classes and aliases.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Catalog {
+    pub models: BTreeMap<Arc<str>, Model>,
+    /// Class to its targets, best first.
+    pub classes: BTreeMap<Arc<str>, Vec<Arc<str>>>,
+    pub aliases: BTreeMap<Arc<str>, Arc<str>>,
+    /// The version of the configuration.
+    pub version: Arc<str>,
+}
+
+/// What the client asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask<'a> {
+    /// A model's own name, or an alias.
+    Model(&'a str),
+    Class(&'a str),
+}
+
+/// Where a job goes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Route {
+    pub targets: Arc<[Arc<str>]>,
+    pub class: Option<Arc<str>>,
+    pub decision: Arc<Decision>,
+}
+
+/// Why nothing can serve the job.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unroutable {
+    #[error("model `{0}` is not served by any backend{1}")]
+    NoModel(String, String),
+    #[error("model `{model}` cannot do what this request needs: {lacks}")]
+    Incapable { model: String, lacks: &'static str },
+    #[error("no model for class `{class}` can do what this request needs{lacks}")]
+    NoTarget { class: String, lacks: String },
+    #[error("the request must stay on local machines, and no local backend serves `{0}`")]
+    NotLocal(String),
+}
+
+impl Catalog {
+    /// Whether this is a class, or `auto`.
+    #[must_use]
+    pub fn is_class(&self, name: &str) -> bool {
+        self.classes.contains_key(name) || matches!(name, "quick" | "code" | "reasoning" | "vision")
+    }
+
+    /// The served model that a name means: exact, by alias, or with `:latest` added or taken away, in any case.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<&Model> {
+        let name = self.aliases.get(name).map_or(name, |n| n);
+        if let Some(model) = self.models.get(name) {
+            return Some(model);
+        }
+        let bare = name.strip_suffix(":latest").unwrap_or(name);
+        self.models.values().find(|m| m.name.strip_suffix(":latest").unwrap_or(&m.name).eq_ignore_ascii_case(bare))
+    }
+
+    /// Orders the targets for a request. Never crosses a capability or a scope.
+    ///
+    /// # Errors
+    /// When nothing that is served may take it.
+    pub fn route(&self, ask: Ask<'_>, needs: &Needs, scope: Scope) -> Result<Route, Unroutable> {
+        match ask {
+            Ask::Model(name) => self.named(name, needs, scope),
+            Ask::Class(class) => self.classed(class, needs, scope),
+        }
+    }
+
+    fn named(&self, name: &str, needs: &Needs, scope: Scope) -> Result<Route, Unroutable> {
+        let model = self.find(name).ok_or_else(|| Unroutable::NoModel(name.to_owned(), self.suggestion()))?;
+        if let Some(lacks) = lacks(model, needs) {
+            return Err(Unroutable::Incapable { model: name.to_owned(), lacks });
+        }
+        if scope == Scope::Local && !model.local {
+            return Err(Unroutable::NotLocal(name.to_owned()));
+        }
+        Ok(self.to(Arc::new([model.name.clone()]), None, "model", "the client named the model"))
+    }
+
+    fn classed(&self, class: &str, needs: &Needs, scope: Scope) -> Result<Route, Unroutable> {
+        let fits = |m: &&Model| lacks(m, needs).is_none() && (scope == Scope::Any || m.local);
+        let listed = self.classes.get(class).map(Vec::as_slice).unwrap_or_default();
+        let mut targets: Vec<Arc<str>> = listed.iter().filter_map(|t| self.find(t)).filter(fits).map(|m| m.name.clone()).collect();
+        let rule = if targets.is_empty() { "built-in" } else { "class" };
+        // Something always answers: behind the listed targets come the others that can, local ones first.
+        let mut rest: Vec<&Model> = self.models.values().filter(fits).filter(|m| needs.embedding || m.embedding != Some(true)).collect();
+        rest.sort_by_key(|m| (!m.local, m.name.clone()));
+        for model in rest {
+            if (listed.is_empty() || targets.is_empty()) && !targets.contains(&model.name) && targets.len() < 4 {
+                targets.push(model.name.clone());
+            }
+        }
+        if targets.is_empty() {
+            let lacks = if needs.images { " (images)".to_owned() } else { self.suggestion() };
+            return Err(Unroutable::NoTarget { class: class.to_owned(), lacks });
+        }
+        Ok(self.to(targets.into(), Some(class.into()), rule, "cheapest capable target of the class first"))
+    }
+
+    fn to(&self, targets: Arc<[Arc<str>]>, class: Option<Arc<str>>, rule: &str, reason: &str) -> Route {
+        Route { targets, class, decision: Arc::new(Decision { rule: rule.into(), reason: reason.into(), config: self.version.clone() }) }
+    }
+
+    fn suggestion(&self) -> String {
+        if self.models.is_empty() {
+            return "; no backend has answered with its models yet".to_owned();
+        }
+        let names: Vec<&str> = self.models.keys().take(8).map(|n| &**n).collect();
+        format!("; served now: {}", names.join(", "))
+    }
+}
+
+fn lacks(model: &Model, needs: &Needs) -> Option<&'static str> {
+    if needs.images && model.images == Some(false) {
+        return Some("it does not read images");
+    }
+    if needs.tools && model.tools == Some(false) {
+        return Some("it does not call tools");
+    }
+    if needs.embedding && model.embedding == Some(false) {
+        return Some("it does not make embeddings");
+    }
+    if needs.context > 0 && model.context.is_some_and(|c| c < needs.context) {
+        return Some("the prompt is longer than its context");
+    }
+    None
+}
