@@ -1,1 +1,18 @@
 //! The single owner of live jobs.
+//!
+//! `select` waits for inputs; the turn is synchronous: decide each input, hand all its events to the committer as one
+//! group, apply them, and run the effects. Answers that promise something travel with the group and are given when it
+//! is on disk; offers do not wait for the disk, because a client that was promised nothing loses nothing.
+
+mod commit;
+mod handle;
+mod output;
+mod recover;
+mod timers;
+mod turn;
+
+pub use commit::Stall;
+pub use handle::{Accepted, Ended, Handle, NewJob, Refusal, View};
+pub use output::{OutputHub, Part, Subscription};
+pub use recover::Error;
+pub use turn::{Capacity, Options, Parts, start};

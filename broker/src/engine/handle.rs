@@ -1,0 +1,170 @@
+//! What the rest of the program may ask of the engine. Cheap to clone; channels stay inside.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use pullyard_schemas::job::{Job, Spec};
+use pullyard_schemas::{JobId, Lane};
+use tokio::sync::{mpsc, oneshot};
+
+use super::commit::Stall;
+use super::output::OutputHub;
+use super::turn::Capacity;
+use crate::core::decide::Rejection;
+
+/// A request that has been read, checked and routed.
+#[derive(Debug)]
+pub struct NewJob {
+    pub id: JobId,
+    pub spec: Box<Spec>,
+    /// As the client sent it.
+    pub body: Bytes,
+}
+
+/// A job that the log has.
+#[derive(Clone, Debug)]
+pub struct Accepted {
+    pub job: Arc<Job>,
+    /// An earlier submission with the same idempotency key is meant.
+    pub repeated: bool,
+}
+
+/// A job's end, once the log has it.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    pub job: Arc<Job>,
+    /// One JSON object per line; empty unless the job completed.
+    pub output: Bytes,
+}
+
+/// Why a submission was not taken.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Refusal {
+    #[error("{what} ({have} waiting, {limit} allowed)")]
+    Full { per_key: bool, what: &'static str, limit: u64, have: u64, retry_after: Duration },
+    #[error("the event log cannot be written: {0}")]
+    Stalled(Arc<str>),
+    #[error("the idempotency key was used with another request (job {0})")]
+    KeyReused(JobId),
+    #[error("the broker is shutting down")]
+    Draining,
+}
+
+/// A job with what the queue knows about it.
+#[derive(Clone, Debug)]
+pub struct View {
+    pub job: Arc<Job>,
+    /// Jobs that go before it, when it waits.
+    pub ahead: Option<usize>,
+    pub expected_start: Option<Duration>,
+}
+
+#[derive(Debug)]
+pub(super) enum Input {
+    Submit { new: NewJob, accepted: oneshot::Sender<Result<Accepted, Refusal>>, ended: Option<oneshot::Sender<Ended>> },
+    Cancel { job: JobId, why: Arc<str>, done: Option<oneshot::Sender<Result<Arc<Job>, Rejection>>> },
+    Requeue { job: JobId, max_attempts: Option<u32>, done: oneshot::Sender<Result<Arc<Job>, Rejection>> },
+    Get { job: JobId, view: oneshot::Sender<Option<View>> },
+    Live { list: oneshot::Sender<Vec<Arc<Job>>> },
+    Await { job: JobId, ended: oneshot::Sender<Ended> },
+    Capacity(Vec<(Lane, Capacity)>),
+    Drain,
+}
+
+/// The engine as everyone else sees it.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    pub(super) inputs: mpsc::UnboundedSender<Input>,
+    pub(super) hub: Arc<OutputHub>,
+    pub(super) stall: Stall,
+}
+
+impl Handle {
+    /// Answers when the job is on disk.
+    ///
+    /// # Errors
+    /// When the queue is full, the log cannot be written, or the broker is stopping; then there is no such job.
+    pub async fn submit(&self, new: NewJob) -> Result<Accepted, Refusal> {
+        let (accepted, answer) = oneshot::channel();
+        self.send(Input::Submit { new, accepted, ended: None });
+        answer.await.unwrap_or(Err(Refusal::Draining))
+    }
+
+    /// For a client that waits: the first channel answers only with a refusal or when the job is on disk, the second
+    /// when the job's end is.
+    pub fn submit_and_wait(&self, new: NewJob) -> (oneshot::Receiver<Result<Accepted, Refusal>>, oneshot::Receiver<Ended>) {
+        let (accepted, answer) = oneshot::channel();
+        let (ended, end) = oneshot::channel();
+        self.send(Input::Submit { new, accepted, ended: Some(ended) });
+        (answer, end)
+    }
+
+    /// # Errors
+    /// When the job is unknown or has ended otherwise.
+    pub async fn cancel(&self, job: JobId, why: &str) -> Result<Arc<Job>, Rejection> {
+        let (done, answer) = oneshot::channel();
+        self.send(Input::Cancel { job, why: why.into(), done: Some(done) });
+        answer.await.unwrap_or(Err(Rejection::Unknown))
+    }
+
+    /// Cancels without waiting, for use in `Drop`.
+    pub fn abandon(&self, job: JobId) {
+        self.send(Input::Cancel { job, why: "the client left".into(), done: None });
+    }
+
+    /// # Errors
+    /// When the job is unknown or not parked.
+    pub async fn requeue(&self, job: JobId, max_attempts: Option<u32>) -> Result<Arc<Job>, Rejection> {
+        let (done, answer) = oneshot::channel();
+        self.send(Input::Requeue { job, max_attempts, done });
+        answer.await.unwrap_or(Err(Rejection::Unknown))
+    }
+
+    /// A live job, or one that ended a moment ago.
+    pub async fn get(&self, job: JobId) -> Option<View> {
+        let (view, answer) = oneshot::channel();
+        self.send(Input::Get { job, view });
+        answer.await.ok().flatten()
+    }
+
+    /// Every job in the engine's memory.
+    pub async fn live(&self) -> Vec<Arc<Job>> {
+        let (list, answer) = oneshot::channel();
+        self.send(Input::Live { list });
+        answer.await.unwrap_or_default()
+    }
+
+    /// Resolves when the job ends; at once when it just has; never answers for a job that is not live.
+    pub fn ended(&self, job: JobId) -> oneshot::Receiver<Ended> {
+        let (ended, end) = oneshot::channel();
+        self.send(Input::Await { job, ended });
+        end
+    }
+
+    /// Tells how many slots serve each lane.
+    pub fn capacity(&self, lanes: Vec<(Lane, Capacity)>) {
+        self.send(Input::Capacity(lanes));
+    }
+
+    /// Stops intake.
+    pub fn drain(&self) {
+        self.send(Input::Drain);
+    }
+
+    #[must_use]
+    pub fn outputs(&self) -> &Arc<OutputHub> {
+        &self.hub
+    }
+
+    /// Why the log cannot be written, while it cannot.
+    #[must_use]
+    pub fn stalled(&self) -> Option<Arc<str>> {
+        self.stall.why()
+    }
+
+    fn send(&self, input: Input) {
+        // A closed channel means that the engine has stopped; the answers' channels then close too.
+        let _ = self.inputs.send(input);
+    }
+}

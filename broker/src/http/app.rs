@@ -1,0 +1,118 @@
+//! What every API stands on: the engine for what lives, the read model and the log for what has ended.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use pullyard_schemas::job::{BodyAt, Job, Outcome, State};
+use pullyard_schemas::{JobId, Seq, Timestamp};
+
+use super::error::Error;
+use super::jobs::Filter;
+use crate::core::policy::Catalog;
+use crate::engine::{Ended, Handle, View};
+use crate::log::{LogReader, Record};
+use crate::readmodel::{self, ReadModel};
+
+/// What a reload or a newly found model replaces, as a whole.
+#[derive(Clone, Debug)]
+pub struct LiveConfig {
+    pub catalog: Catalog,
+    /// SHA-256 of each key, with its name.
+    pub keys: Vec<([u8; 32], Arc<str>)>,
+    pub max_attempts: u32,
+    pub max_attempts_per_target: u32,
+    pub attempt_timeout_ms: u64,
+    /// How long a stream's headers are held back, so that errors keep their status code.
+    pub hold: Duration,
+    pub keep_alive: Duration,
+}
+
+/// Shared by every connection.
+#[derive(Debug)]
+pub struct App {
+    pub engine: Handle,
+    pub reader: Arc<dyn LogReader>,
+    pub readmodel: ReadModel,
+    pub live: RwLock<Arc<LiveConfig>>,
+    pub clock: fn() -> Timestamp,
+    pub max_body: u64,
+    pub started: Timestamp,
+}
+
+impl App {
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    pub(crate) fn live_config(&self) -> Arc<LiveConfig> {
+        self.live.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts a new configuration in force; jobs that were routed keep their decision.
+    pub fn replace(&self, live: LiveConfig) {
+        *self.live.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
+    }
+
+    /// A job wherever it is.
+    pub(crate) async fn find(&self, id: JobId) -> Result<View, Error> {
+        if let Some(view) = self.engine.get(id).await {
+            return Ok(view);
+        }
+        let model = self.readmodel.clone();
+        let found = blocking(move || model.job(id)).await?;
+        found
+            .map(|job| View { job: Arc::new(job), ahead: None, expected_start: None })
+            .ok_or_else(|| Error::not_found(format!("no such job: {id}")))
+    }
+
+    /// The job's end as the log has it.
+    pub(crate) async fn ended_from_log(&self, id: JobId) -> Result<Ended, Error> {
+        let job = self.find(id).await?.job;
+        let output = match &job.state {
+            State::Ended(Outcome::Completed { seq, body: BodyAt::Inline, .. }) => match self.records(vec![*seq]).await?.pop() {
+                Some(record) => record.body,
+                None => return Err(Error::not_found(format!("the output of job {id} is no longer kept"))),
+            },
+            _ => Bytes::new(),
+        };
+        Ok(Ended { job, output })
+    }
+
+    pub(crate) async fn records(&self, seqs: Vec<Seq>) -> Result<Vec<Record>, Error> {
+        let reader = self.reader.clone();
+        tokio::task::spawn_blocking(move || seqs.into_iter().filter_map(|seq| reader.read(seq).transpose()).collect::<Result<Vec<_>, _>>())
+            .await
+            .map_err(|e| Error::internal(e.to_string()))?
+            .map_err(|e| Error::internal(e.to_string()))
+    }
+
+    /// Newest first: live jobs from the engine's memory, ended ones from the read model.
+    pub(crate) async fn list(&self, filter: &Filter, after: Option<JobId>, limit: usize) -> Result<Vec<Arc<Job>>, Error> {
+        let mut jobs: Vec<Arc<Job>> = self.engine.live().await;
+        jobs.retain(|job| filter.takes(job) && after.is_none_or(|after| job.id < after));
+        let wanted = readmodel::Filter {
+            state: filter.state.clone(),
+            class: filter.class.clone(),
+            key: filter.key.clone(),
+            tag: filter.tag.clone(),
+            model: filter.model.clone(),
+            since: None,
+            until: None,
+        };
+        let model = self.readmodel.clone();
+        let ended = blocking(move || model.list(&wanted, after, limit)).await?;
+        jobs.extend(ended.into_iter().map(Arc::new));
+        jobs.sort_by_key(|job| std::cmp::Reverse(job.id));
+        jobs.dedup_by_key(|job| job.id);
+        jobs.truncate(limit);
+        Ok(jobs)
+    }
+}
+
+/// Runs what may touch the disk off the async threads.
+pub(super) async fn blocking<T: Send + 'static, E: std::fmt::Display + Send + 'static>(
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.map_err(|e| Error::internal(e.to_string()))?.map_err(|e| Error::internal(e.to_string()))
+}

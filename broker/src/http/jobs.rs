@@ -1,0 +1,278 @@
+//! `/v1/jobs`: the native resource.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use hyper::header::{CONTENT_TYPE, HeaderValue, LOCATION};
+use hyper::{HeaderMap, StatusCode};
+use pullyard_schemas::job::{Job, Outcome, State};
+use pullyard_schemas::{Band, JobId, Timestamp, Token};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use super::chat::Frames;
+use super::error::Error;
+use super::intake::{self, Arrival};
+use super::{App, Request};
+use crate::engine::{Ended, Part, View};
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Wait {
+    wait: Option<String>,
+}
+
+pub(crate) async fn create(app: Arc<App>, request: Request, query: Wait) -> Result<Response, Error> {
+    let wait = match query.wait.as_deref() {
+        None => None,
+        Some(text) => Some(
+            intake::duration(text)
+                .ok_or_else(|| Error::bad_request("wait", format!("`wait` is {text:?}; a duration such as 30s is needed")))?,
+        ),
+    };
+    let fields = intake::fields(&request.body)?;
+    let arrival =
+        Arrival { key: request.key.clone(), idempotency_key: request.idempotency_key.as_deref(), live: false, default_band: Band::Normal };
+    let new = intake::new_job(&app, request.body.clone(), &fields, &arrival, app.now())?;
+    drop(fields);
+    let accepted = app.engine.submit(new).await?;
+    let id = accepted.job.id;
+    if let Some(wait) = wait {
+        // An end in between is found by `find`, so a closed channel is not a failure.
+        let _ = tokio::time::timeout(wait.min(Duration::from_secs(3600)), app.engine.ended(id)).await;
+    }
+    let found = app.find(id).await?;
+    let mut response = reply(StatusCode::ACCEPTED, &show(&app, &found).await?);
+    if found.job.state.is_terminal() {
+        *response.status_mut() = StatusCode::OK;
+    }
+    if let Ok(location) = HeaderValue::from_str(&format!("/v1/jobs/{id}")) {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    Ok(response)
+}
+
+pub(crate) async fn get(app: Arc<App>, id: &str) -> Result<Response, Error> {
+    let found = app.find(parse(id)?).await?;
+    Ok(reply(StatusCode::OK, &show(&app, &found).await?))
+}
+
+pub(crate) async fn cancel(app: Arc<App>, id: &str) -> Result<Response, Error> {
+    let id = parse(id)?;
+    match app.engine.cancel(id, "cancelled by a client").await {
+        Ok(_) => {}
+        // A repeat is no mistake; another end is.
+        Err(crate::core::decide::Rejection::Unknown) => {
+            let found = app.find(id).await?;
+            if found.job.state.name() != "cancelled" {
+                return Err(crate::core::decide::Rejection::Ended(found.job.state.name()).into());
+            }
+        }
+        Err(crate::core::decide::Rejection::Ended("cancelled")) => {}
+        Err(rejection) => return Err(rejection.into()),
+    }
+    let found = app.find(id).await?;
+    Ok(reply(StatusCode::OK, &show(&app, &found).await?))
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Requeue {
+    max_attempts: Option<u32>,
+}
+
+pub(crate) async fn requeue(app: Arc<App>, id: &str, body: &[u8]) -> Result<Response, Error> {
+    let id = parse(id)?;
+    let wish: Requeue = if body.is_empty() {
+        Requeue::default()
+    } else {
+        serde_json::from_slice(body).map_err(|e| Error::bad_request("", format!("the body is not the JSON that is needed: {e}")))?
+    };
+    if wish.max_attempts.is_some_and(|n| n == 0 || n > 100) {
+        return Err(Error::bad_request("max_attempts", "`max_attempts` must be from 1 to 100"));
+    }
+    app.find(id).await?;
+    app.engine.requeue(id, wish.max_attempts).await?;
+    let found = app.find(id).await?;
+    Ok(reply(StatusCode::OK, &show(&app, &found).await?))
+}
+
+pub(crate) async fn events(app: Arc<App>, id: &str) -> Result<Response, Error> {
+    let found = app.find(parse(id)?).await?;
+    let mut events = Vec::new();
+    for record in app.records(found.job.history.clone()).await? {
+        let mut event = serde_json::to_value(&record.envelope).map_err(|e| Error::internal(e.to_string()))?;
+        if let Some(event) = event.as_object_mut() {
+            event.insert("time".to_owned(), json!(time(record.envelope.at)));
+        }
+        events.push(event);
+    }
+    Ok(reply(StatusCode::OK, &json!({"object": "list", "data": events})))
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Filter {
+    pub(crate) state: Option<String>,
+    pub(crate) class: Option<String>,
+    pub(crate) key: Option<String>,
+    pub(crate) tag: Option<String>,
+    pub(crate) model: Option<String>,
+    pub(crate) limit: Option<usize>,
+    /// The last id of the page before.
+    pub(crate) after: Option<String>,
+}
+
+impl Filter {
+    pub(crate) fn takes(&self, job: &Job) -> bool {
+        let is = |want: &Option<String>, have: Option<&str>| want.as_deref().is_none_or(|w| have == Some(w));
+        is(&self.state, Some(job.state.name()))
+            && is(&self.class, job.spec.labels.class.as_deref())
+            && is(&self.key, job.spec.labels.key.as_deref())
+            && is(&self.model, Some(job.target_name()))
+            && self.tag.as_ref().is_none_or(|t| job.spec.tags.contains(t))
+    }
+}
+
+pub(crate) async fn list(app: Arc<App>, filter: Filter) -> Result<Response, Error> {
+    let limit = filter.limit.unwrap_or(20);
+    if !(1..=1000).contains(&limit) {
+        return Err(Error::bad_request("limit", format!("`limit` is {limit}; it must be from 1 to 1000")));
+    }
+    let after = filter.after.as_deref().map(parse).transpose()?;
+    let mut jobs = app.list(&filter, after, limit + 1).await?;
+    let has_more = jobs.len() > limit;
+    jobs.truncate(limit);
+    let mut data = Vec::with_capacity(jobs.len());
+    for job in &jobs {
+        data.push(brief(job));
+    }
+    let last = jobs.last().map(|j| j.id.to_string());
+    Ok(reply(StatusCode::OK, &json!({"object": "list", "data": data, "has_more": has_more, "last_id": last})))
+}
+
+/// Server-sent events with ids `attempt.chunk`; `Last-Event-ID` goes on behind that chunk.
+pub(crate) async fn stream(app: Arc<App>, id: &str, headers: &HeaderMap) -> Result<Response, Error> {
+    let id = parse(id)?;
+    let seen = headers.get("last-event-id").and_then(|v| v.to_str().ok()).and_then(place);
+    // Subscribe before looking: an end in between is seen by one of the two.
+    let mut chunks = app.engine.outputs().subscribe(id);
+    let mut ended = app.engine.ended(id);
+    let found = app.find(id).await?;
+    let (frames, body) = mpsc::channel::<Bytes>(64);
+    let keep_alive = app.live_config().keep_alive;
+    if let (Some(chunks), Some((token, number))) = (&mut chunks, seen) {
+        chunks.resume(token, number);
+    }
+    let over = found.job.state.is_terminal() || matches!(found.job.state, State::Parked { .. });
+    tokio::spawn(async move {
+        let mut at = seen;
+        while !over {
+            let frame = tokio::select! {
+                biased;
+                part = async { match &mut chunks { Some(c) => c.next().await, None => std::future::pending().await } } => match part {
+                    Part::Chunk(token, number, data) => { at = Some((token, number)); chunk(token, number, &data) }
+                    Part::Closed => { chunks = None; continue }
+                },
+                _ = &mut ended => break,
+                () = frames.closed() => return,
+                () = tokio::time::sleep(keep_alive) => Bytes::from_static(b": waiting\n\n"),
+            };
+            if frames.send(frame).await.is_err() {
+                return;
+            }
+        }
+        finish(&app, id, at, &frames).await;
+    });
+    let mut response = Response::new(Body::from_stream(Frames(body)));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    response.headers_mut().insert("cache-control", HeaderValue::from_static("no-cache"));
+    Ok(response)
+}
+
+/// What the log has and the reader has not, then the end.
+async fn finish(app: &App, id: JobId, seen: Option<(Token, u32)>, frames: &mpsc::Sender<Bytes>) {
+    let last = async {
+        let found = app.find(id).await?;
+        if let State::Ended(Outcome::Completed { .. }) = &found.job.state {
+            let token = Token(found.job.next_token.0.saturating_sub(1));
+            let skip = seen.filter(|(t, _)| *t == token).map_or(0, |(_, n)| n as usize + 1);
+            let ended = app.ended_from_log(id).await?;
+            for (number, line) in ended.output.split(|b| *b == b'\n').filter(|l| !l.is_empty()).enumerate().skip(skip) {
+                if frames.send(chunk(token, u32::try_from(number).unwrap_or(u32::MAX), line)).await.is_err() {
+                    return Ok(Value::Null);
+                }
+            }
+        }
+        show(app, &found).await
+    };
+    let frame = match last.await {
+        Ok(job) => format!("event: end\ndata: {job}\n\n"),
+        Err(error) => format!("event: error\ndata: {}\n\n", error.body()),
+    };
+    let _ = frames.send(frame.into()).await;
+}
+
+fn chunk(token: Token, number: u32, data: &[u8]) -> Bytes {
+    let mut frame = format!("id: {token}.{number}\ndata: ").into_bytes();
+    frame.extend_from_slice(data);
+    frame.extend_from_slice(b"\n\n");
+    frame.into()
+}
+
+fn place(id: &str) -> Option<(Token, u32)> {
+    let (token, number) = id.split_once('.')?;
+    Some((Token(token.parse().ok()?), number.parse().ok()?))
+}
+
+pub(crate) fn parse(id: &str) -> Result<JobId, Error> {
+    id.parse().map_err(|_| Error::not_found(format!("no such job: {:?} is not a job id", id.chars().take(64).collect::<String>())))
+}
+
+pub(crate) fn reply(status: StatusCode, value: &Value) -> Response {
+    let mut response = Response::new(Body::from(value.to_string()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn time(at: Timestamp) -> String {
+    i64::try_from(at.0).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()).map(|t| t.to_string()).unwrap_or_default()
+}
+
+fn brief(job: &Job) -> Value {
+    let mut shown = json!({
+        "id": job.id, "object": "job", "state": job.state.name(), "kind": job.spec.kind, "model": job.target_name(),
+        "class": job.spec.labels.class, "band": job.spec.band, "scope": job.spec.scope, "key": job.spec.labels.key,
+        "submitted_at": time(job.submitted_at), "updated_at": time(job.updated_at),
+        "attempts": job.attempts, "max_attempts": job.max_attempts, "failure": job.failure,
+        "metadata": job.spec.metadata, "tags": job.spec.tags, "decision": job.spec.decision,
+    });
+    match &job.state {
+        State::Ended(Outcome::Completed { charge, finish, .. }) => {
+            shown["usage"] = json!(charge.usage);
+            shown["cost_usd"] = json!(charge.cost_nanos as f64 / 1e9);
+            shown["backend"] = json!(charge.backend);
+            shown["finish_reason"] = json!(finish);
+        }
+        State::Ended(Outcome::Cancelled { why }) => shown["reason"] = json!(why),
+        State::Running { lease } => shown["backend"] = json!(lease.backend),
+        State::Deferred { until } => shown["not_before"] = json!(time(*until)),
+        State::Queued | State::Parked { .. } | State::Ended(Outcome::Expired) => {}
+    }
+    shown
+}
+
+async fn show(app: &App, found: &View) -> Result<Value, Error> {
+    let mut shown = brief(&found.job);
+    shown["position"] = json!(found.ahead);
+    shown["expected_start_ms"] = json!(found.expected_start.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)));
+    if let State::Ended(Outcome::Completed { .. }) = &found.job.state {
+        let ended: Ended = app.ended_from_log(found.job.id).await?;
+        let result = super::chat::completed(&ended)?;
+        shown["result"] = serde_json::from_slice(&result).unwrap_or(Value::Null);
+    }
+    Ok(shown)
+}

@@ -1,0 +1,27 @@
+//! The HTTP APIs: thin translations into jobs and out of them. No state lives here.
+
+mod app;
+mod assemble;
+mod chat;
+mod error;
+mod intake;
+mod jobs;
+mod models;
+mod ops;
+mod server;
+mod usage;
+
+pub use app::{App, LiveConfig};
+pub use server::{Limits, serve};
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+/// A request whose body has been read and whose key has been checked.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) body: Bytes,
+    pub(crate) key: Option<Arc<str>>,
+    pub(crate) idempotency_key: Option<String>,
+}
