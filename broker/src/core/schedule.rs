@@ -1,1 +1,329 @@
-//! Who goes next.
+//! Who goes next. Pure: time is an argument, and the same calls give the same order.
+//!
+//! Bands go in order; within a band keys share by weight (deficit round robin, one job is one unit); within a key the
+//! oldest goes first. A job that has waited `age_after` counts as one band earlier, twice that as two: where aged jobs
+//! meet a band's own, the two take turns, so that nothing starves and a backlog of old batch jobs takes half at most.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use pullyard_schemas::{Band, JobId, Lane, Timestamp};
+
+/// A job that waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub job: JobId,
+    pub lane: Lane,
+    pub band: Band,
+    pub key: Arc<str>,
+    /// Bytes of the body.
+    pub size: u64,
+    /// Decides the order within a key, so a job that comes back from a failed attempt does not go to the end.
+    pub queued_at: Timestamp,
+}
+
+/// The most that may wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub max_jobs: u64,
+    pub max_bytes: u64,
+    pub max_jobs_per_key: u64,
+    pub max_bytes_per_key: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_jobs: 2_000_000, max_bytes: 16 << 30, max_jobs_per_key: 2_000_000, max_bytes_per_key: 16 << 30 }
+    }
+}
+
+/// What the operator sets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    pub limits: Limits,
+    /// A key's share of its band; 1 unless named, and never below.
+    pub weights: HashMap<Arc<str>, u32>,
+    /// `None`: jobs do not age.
+    pub age_after: Option<Duration>,
+}
+
+/// Whose bound is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FullScope {
+    Key,
+    All,
+}
+
+/// A bound is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full {
+    pub scope: FullScope,
+    pub limit: u64,
+    pub have: u64,
+}
+
+/// Where a waiting job stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// Jobs of this lane that go first if nothing else arrives and nothing ages; exact for a single key, within one
+    /// round of the keys otherwise.
+    pub ahead: usize,
+}
+
+/// When a job with so many ahead may start; `None` when nothing serves the lane or nothing is known of its pace.
+#[must_use]
+pub fn expected_wait(ahead: usize, slots: usize, mean_attempt: Duration) -> Option<Duration> {
+    if slots == 0 || mean_attempt.is_zero() {
+        return None;
+    }
+    Some(mean_attempt.mul_f64((ahead + 1) as f64 / slots as f64))
+}
+
+/// Order within a key, and within a band by age.
+type Place = (Timestamp, u64);
+
+#[derive(Debug, Default)]
+struct Track {
+    keys: HashMap<u32, BTreeMap<Place, JobId>>,
+    /// Keys with jobs, in turn; the first is being served.
+    turn: VecDeque<u32>,
+    /// What the first key may still take before the next one's turn.
+    credit: u32,
+    /// All jobs of the band by age.
+    oldest: BTreeMap<Place, u32>,
+}
+
+#[derive(Debug, Default)]
+struct Yard {
+    bands: [Track; 3],
+    /// Whether an aged job goes next where one meets a band's own.
+    aged_turn: bool,
+    waiting: usize,
+}
+
+#[derive(Debug)]
+struct Names<T> {
+    ids: HashMap<T, u32>,
+    names: Vec<T>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    lane: u32,
+    key: u32,
+    band: Band,
+    size: u64,
+    place: Place,
+}
+
+/// Every waiting job of every lane. `push`, `next` and `remove` cost the logarithm of the backlog.
+#[derive(Debug, Default)]
+pub struct Schedule {
+    options: Options,
+    lanes: Names<Lane>,
+    keys: Names<Arc<str>>,
+    yards: Vec<Yard>,
+    known: HashMap<JobId, Known>,
+    per_key: HashMap<u32, (u64, u64)>,
+    bytes: u64,
+    arrivals: u64,
+}
+
+impl Schedule {
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        Self { options, ..Self::default() }
+    }
+
+    pub fn set_options(&mut self, options: Options) {
+        self.options = options;
+    }
+
+    /// # Errors
+    /// When one more job of this key and size would exceed a bound.
+    pub fn admit(&self, key: &str, size: u64) -> Result<(), Full> {
+        let limits = &self.options.limits;
+        let (jobs, bytes) = self.keys.ids.get(key).and_then(|k| self.per_key.get(k)).copied().unwrap_or_default();
+        let full = |scope, limit, have, more: u64| if have + more > limit { Err(Full { scope, limit, have }) } else { Ok(()) };
+        full(FullScope::All, limits.max_jobs, self.known.len() as u64, 1)?;
+        full(FullScope::All, limits.max_bytes, self.bytes, size)?;
+        full(FullScope::Key, limits.max_jobs_per_key, jobs, 1)?;
+        full(FullScope::Key, limits.max_bytes_per_key, bytes, size)
+    }
+
+    /// Puts a job among the waiting; one that waits already stays where it is.
+    pub fn push(&mut self, entry: Entry) {
+        if self.known.contains_key(&entry.job) {
+            return;
+        }
+        let (lane, key) = (self.lanes.id(entry.lane), self.keys.id(entry.key));
+        self.yards.resize_with(self.lanes.names.len(), Yard::default);
+        self.arrivals += 1;
+        let place = (entry.queued_at, self.arrivals);
+        self.known.insert(entry.job, Known { lane, key, band: entry.band, size: entry.size, place });
+        self.bytes += entry.size;
+        let of_key = self.per_key.entry(key).or_default();
+        of_key.0 += 1;
+        of_key.1 += entry.size;
+        let Some(yard) = self.yards.get_mut(lane as usize) else { return };
+        yard.waiting += 1;
+        let track = &mut yard.bands[entry.band as usize];
+        let jobs = track.keys.entry(key).or_default();
+        if jobs.is_empty() {
+            track.turn.push_back(key);
+        }
+        jobs.insert(place, entry.job);
+        track.oldest.insert(place, key);
+    }
+
+    /// Takes a job out, wherever it waits.
+    pub fn remove(&mut self, job: JobId) -> Option<Entry> {
+        let known = self.known.remove(&job)?;
+        self.bytes = self.bytes.saturating_sub(known.size);
+        if let Some(of_key) = self.per_key.get_mut(&known.key) {
+            of_key.0 = of_key.0.saturating_sub(1);
+            of_key.1 = of_key.1.saturating_sub(known.size);
+            if of_key.0 == 0 {
+                self.per_key.remove(&known.key);
+            }
+        }
+        if let Some(yard) = self.yards.get_mut(known.lane as usize) {
+            yard.waiting = yard.waiting.saturating_sub(1);
+            yard.bands[known.band as usize].take(known.key, known.place);
+        }
+        let lane = self.lanes.names.get(known.lane as usize)?.clone();
+        let key = self.keys.names.get(known.key as usize)?.clone();
+        Some(Entry { job, lane, band: known.band, key, size: known.size, queued_at: known.place.0 })
+    }
+
+    /// Takes the job of this lane that goes next.
+    pub fn next(&mut self, lane: &Lane, now: Timestamp) -> Option<Entry> {
+        let lane = *self.lanes.ids.get(lane)?;
+        let yard = self.yards.get_mut(lane as usize)?;
+        let age_after = self.options.age_after;
+        let best =
+            yard.bands.iter().enumerate().filter_map(|(band, track)| Some(band.saturating_sub(track.aged(now, age_after)?))).min()?;
+        let own = !yard.bands[best].oldest.is_empty();
+        let aged = yard.bands.iter().enumerate().skip(best + 1).filter_map(|(band, track)| {
+            let up = track.aged(now, age_after)?;
+            (up > 0 && band.saturating_sub(up) <= best).then(|| track.oldest.keys().next().map(|place| (*place, band))).flatten()
+        });
+        let aged = aged.min();
+        let job = match aged {
+            Some((place, band)) if !own || yard.aged_turn => {
+                yard.aged_turn = false;
+                let track = &yard.bands[band];
+                track.oldest.get(&place).and_then(|key| track.keys.get(key)).and_then(|jobs| jobs.get(&place)).copied()
+            }
+            Some(_) | None => {
+                yard.aged_turn = aged.is_some();
+                let (keys, weights) = (&self.keys, &self.options.weights);
+                yard.bands[best].fair(|key| keys.names.get(key as usize).and_then(|name| weights.get(name)).copied().unwrap_or(1).max(1))
+            }
+        };
+        self.remove(job?)
+    }
+
+    #[must_use]
+    pub fn waiting(&self, lane: &Lane) -> usize {
+        self.lanes.ids.get(lane).and_then(|id| self.yards.get(*id as usize)).map_or(0, |yard| yard.waiting)
+    }
+
+    /// Every lane that ever had a job, with how many wait.
+    pub fn lanes(&self) -> impl Iterator<Item = (&Lane, usize)> {
+        self.lanes.names.iter().zip(&self.yards).map(|(lane, yard)| (lane, yard.waiting))
+    }
+
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Where a job stands; `None` when it does not wait. Costs the job's rank within its key.
+    #[must_use]
+    pub fn position(&self, job: JobId) -> Option<Position> {
+        let known = self.known.get(&job)?;
+        let yard = self.yards.get(known.lane as usize)?;
+        let earlier: usize = yard.bands.iter().take(known.band as usize).map(|track| track.oldest.len()).sum();
+        let track = &yard.bands[known.band as usize];
+        let weight =
+            |key: u32| u64::from(self.keys.names.get(key as usize).and_then(|n| self.options.weights.get(n)).copied().unwrap_or(1).max(1));
+        let mine = track.keys.get(&known.key)?.range(..known.place).count();
+        let others: u64 = track
+            .keys
+            .iter()
+            .filter(|(key, _)| **key != known.key)
+            .map(|(key, jobs)| (jobs.len() as u64).min((mine as u64 * weight(*key)).div_ceil(weight(known.key))))
+            .sum();
+        Some(Position { ahead: earlier + mine + usize::try_from(others).unwrap_or(usize::MAX) })
+    }
+}
+
+impl Track {
+    /// How many bands the oldest job has risen; `None` when there is none.
+    fn aged(&self, now: Timestamp, age_after: Option<Duration>) -> Option<usize> {
+        let (place, _) = self.oldest.first_key_value()?;
+        let Some(age_after) = age_after.filter(|a| !a.is_zero()) else { return Some(0) };
+        Some(usize::try_from(now.since(place.0).as_millis() / age_after.as_millis().max(1)).unwrap_or(2).min(2))
+    }
+
+    /// The job whose key's turn it is. The credit counts what the first key may still take.
+    fn fair(&mut self, weight: impl Fn(u32) -> u32) -> Option<JobId> {
+        let key = *self.turn.front()?;
+        if self.credit == 0 {
+            self.credit = weight(key);
+        }
+        let job = self.keys.get(&key)?.values().next().copied()?;
+        self.credit -= 1;
+        if self.credit == 0 {
+            self.turn.rotate_left(1);
+        }
+        Some(job)
+    }
+
+    fn take(&mut self, key: u32, place: Place) {
+        self.oldest.remove(&place);
+        let Some(jobs) = self.keys.get_mut(&key) else { return };
+        jobs.remove(&place);
+        if jobs.is_empty() {
+            self.keys.remove(&key);
+            if self.turn.front() == Some(&key) {
+                self.credit = 0;
+            }
+            self.turn.retain(|k| *k != key);
+        }
+    }
+}
+
+impl<T> Default for Names<T> {
+    fn default() -> Self {
+        Self { ids: HashMap::new(), names: Vec::new() }
+    }
+}
+
+impl<T: std::hash::Hash + Eq + Clone> Names<T> {
+    fn id(&mut self, name: T) -> u32 {
+        if let Some(id) = self.ids.get(&name) {
+            return *id;
+        }
+        let id = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
+        self.names.push(name.clone());
+        self.ids.insert(name, id);
+        id
+    }
+}
+
+#[cfg(test)]
+#[path = "schedule_tests.rs"]
+mod tests;
