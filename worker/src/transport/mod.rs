@@ -3,6 +3,10 @@
 //! The log owns leases and retries. A transport only carries: it may deliver an offer twice, and it may lose
 //! everything, because the broker offers again from its log. It must never lose a report that it has taken.
 
+#[cfg(test)]
+mod conformance;
+pub mod embedded;
+
 use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
