@@ -89,9 +89,9 @@ impl Inner {
         let tracks = self.lanes.entry(lane.clone()).or_default();
         let track = &mut tracks[usize::from(waiting.offer.band == Band::Batch)];
         if front {
-            track.push_front(waiting)
+            track.push_front(waiting);
         } else {
-            track.push_back(waiting)
+            track.push_back(waiting);
         }
         self.wake(&lane);
     }
