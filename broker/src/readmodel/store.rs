@@ -1,0 +1,277 @@
+//! The rows.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use pullyard_schemas::job::{Job, Labels};
+use pullyard_schemas::{Charge, JobId, Seq, Timestamp};
+
+use super::usage::{self, Cell, GroupBy, Sums, UsageRow};
+
+const CACHE_BYTES: u64 = 32 << 20;
+
+/// What an event changes here; the same live and on replay.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Update {
+    pub seq: Seq,
+    pub at: Timestamp,
+    /// What the event bills, and to whom.
+    pub charge: Option<(Charge, Labels)>,
+    /// The billed attempt failed.
+    pub failed: bool,
+    /// The job, when the event ended it.
+    pub ended: Option<Box<Job>>,
+}
+
+/// How opening went.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// Why it starts empty, when there was one before.
+    pub rebuilt: Option<String>,
+}
+
+/// The read model failed; the log has everything.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("read model: {0}")]
+    Sled(#[from] sled::Error),
+    #[error("read model: a row cannot be read: {0}")]
+    Row(#[from] serde_json::Error),
+    #[error("read model in {dir}: {source}")]
+    Io { dir: PathBuf, source: std::io::Error },
+    /// sled 0.34 panics on some damaged files.
+    #[error("read model: the storage panicked")]
+    Panicked,
+}
+
+/// Which jobs are wanted; everything when empty.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    pub state: Option<String>,
+    pub class: Option<String>,
+    pub key: Option<String>,
+    pub tag: Option<String>,
+    pub model: Option<String>,
+    pub since: Option<Timestamp>,
+    pub until: Option<Timestamp>,
+}
+
+/// Cheap to clone. Every call may touch the disk.
+#[derive(Clone, Debug)]
+pub struct ReadModel {
+    db: Arc<sled::Db>,
+}
+
+impl ReadModel {
+    /// Opens, or starts afresh when what is there cannot be trusted: then the old folder is moved aside.
+    ///
+    /// # Errors
+    /// When not even a fresh one can be made.
+    pub fn open(dir: &Path, log_last: Seq, log_first: Seq) -> Result<(Self, Opened), Error> {
+        let existed = dir.exists();
+        let why = match Self::open_at(dir) {
+            Ok(model) => match model.distrust(existed, log_last, log_first) {
+                None => return Ok((model, Opened { rebuilt: None })),
+                Some(why) => why,
+            },
+            Err(error) => error.to_string(),
+        };
+        let io = |source| Error::Io { dir: dir.to_owned(), source };
+        let aside = dir.with_extension("broken");
+        if aside.exists() {
+            std::fs::remove_dir_all(&aside).map_err(io)?;
+        }
+        std::fs::rename(dir, &aside).map_err(io)?;
+        Ok((Self::open_at(dir)?, Opened { rebuilt: Some(why) }))
+    }
+
+    fn open_at(dir: &Path) -> Result<Self, Error> {
+        guarded(|| {
+            let db = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(Some(1_000)).open()?;
+            Ok(Self { db: Arc::new(db) })
+        })
+    }
+
+    fn distrust(&self, existed: bool, log_last: Seq, log_first: Seq) -> Option<String> {
+        let cursor = match guarded(|| Ok(self.db.get(b"!")?)) {
+            Ok(Some(row)) => usage::from_bytes(&row)[0],
+            Ok(None) if existed && log_last > Seq(0) => return Some("it is empty though the log is not".to_owned()),
+            Ok(None) => return None,
+            Err(error) => return Some(error.to_string()),
+        };
+        if cursor > log_last.0 {
+            return Some(format!("it has seen event {cursor}, but the log ends with {log_last}"));
+        }
+        (cursor + 1 < log_first.0).then(|| format!("it ends with event {cursor}, but the log begins with {log_first}"))
+    }
+
+    /// The last event that has been applied.
+    #[must_use]
+    pub fn cursor(&self) -> Seq {
+        Seq(self.marks()[0])
+    }
+
+    /// Jobs submitted before this event had ended by the cursor.
+    #[must_use]
+    pub fn floor(&self) -> Seq {
+        Seq(self.marks()[1].max(1))
+    }
+
+    fn marks(&self) -> Sums {
+        guarded(|| Ok(self.db.get(b"!")?)).ok().flatten().map(|row| usage::from_bytes(&row)).unwrap_or_default()
+    }
+
+    /// Applies updates in the order of the log, with the cursor, all or nothing; those already applied are passed over.
+    ///
+    /// # Errors
+    /// When sled fails; then nothing of the batch counts.
+    pub fn apply(&self, updates: &[Update], floor: Seq) -> Result<(), Error> {
+        guarded(|| {
+            let mut marks = self.marks();
+            let mut batch = sled::Batch::default();
+            let mut sums: std::collections::BTreeMap<Vec<u8>, Sums> = std::collections::BTreeMap::new();
+            for update in updates.iter().filter(|u| u.seq.0 > marks[0]) {
+                if let Some((charge, labels)) = &update.charge {
+                    let mut key = vec![b'u'];
+                    key.extend(Cell::of(update.at, charge, labels).to_key()?);
+                    let cell = match sums.entry(key) {
+                        std::collections::btree_map::Entry::Occupied(cell) => cell.into_mut(),
+                        std::collections::btree_map::Entry::Vacant(cell) => {
+                            let stored = self.db.get(cell.key())?.map(|row| usage::from_bytes(&row)).unwrap_or_default();
+                            cell.insert(stored)
+                        }
+                    };
+                    usage::add(cell, &usage::sums_of(charge, update.failed));
+                }
+                if let Some(job) = &update.ended {
+                    batch.insert(job_key(job.id).as_slice(), serde_json::to_vec(job)?);
+                    if let (Some(key), Some(print)) = (idempotency_key(job), job.spec.fingerprint) {
+                        let mut row = job.id.0.as_bytes().to_vec();
+                        row.extend(print.to_be_bytes());
+                        batch.insert(key.as_slice(), row);
+                    }
+                }
+            }
+            for (key, cell) in sums {
+                batch.insert(key, usage::to_bytes(&cell));
+            }
+            if let Some(last) = updates.last() {
+                marks[0] = marks[0].max(last.seq.0);
+            }
+            marks[1] = floor.0;
+            batch.insert(b"!", usage::to_bytes(&marks));
+            Ok(self.db.apply_batch(batch)?)
+        })
+    }
+
+    /// # Errors
+    /// When sled fails or the row is damaged.
+    pub fn job(&self, id: JobId) -> Result<Option<Job>, Error> {
+        guarded(|| self.db.get(job_key(id))?.map(|row| Ok(serde_json::from_slice(&row)?)).transpose())
+    }
+
+    /// Newest first, older than `before`.
+    ///
+    /// # Errors
+    /// When sled fails or a row is damaged.
+    pub fn list(&self, filter: &Filter, before: Option<JobId>, limit: usize) -> Result<Vec<Job>, Error> {
+        guarded(|| {
+            let end = before.map_or_else(|| vec![b'j' + 1], |id| job_key(id).to_vec());
+            let mut jobs = Vec::new();
+            for row in self.db.range(vec![b'j']..end).rev() {
+                let job: Job = serde_json::from_slice(&row?.1)?;
+                if filter.takes(&job) {
+                    jobs.push(job);
+                    if jobs.len() >= limit {
+                        break;
+                    }
+                }
+            }
+            Ok(jobs)
+        })
+    }
+
+    /// The ended job that used this idempotency key under this API key, with its request's fingerprint.
+    ///
+    /// # Errors
+    /// When sled fails.
+    pub fn idempotent(&self, key: Option<&str>, idempotency_key: &str) -> Result<Option<(JobId, u64)>, Error> {
+        guarded(|| {
+            let row = self.db.get(idempotency_row(key, idempotency_key))?;
+            Ok(row.and_then(|row| {
+                let id = uuid::Uuid::from_slice(row.get(..16)?).ok()?;
+                Some((JobId(id), usage::from_bytes(row.get(16..24)?)[0]))
+            }))
+        })
+    }
+
+    /// Sums by group, over whole UTC days.
+    ///
+    /// # Errors
+    /// When sled fails.
+    pub fn usage(&self, since: Timestamp, until: Timestamp, by: &[GroupBy]) -> Result<Vec<UsageRow>, Error> {
+        guarded(|| {
+            let (first, last) = usage::days(since, until);
+            let key = |day: u64| [b"u".as_slice(), &day.to_be_bytes()].concat();
+            let mut cells = Vec::new();
+            for row in self.db.range(key(first)..key(last.saturating_add(1))) {
+                let (key, sums) = row?;
+                cells.extend(Cell::from_key(&key[1..]).map(|cell| (cell, usage::from_bytes(&sums))));
+            }
+            Ok(usage::group(cells.into_iter(), by))
+        })
+    }
+
+    /// Every row in order, to compare with a fresh replay.
+    ///
+    /// # Errors
+    /// When sled fails.
+    pub fn dump(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
+        guarded(|| self.db.iter().map(|row| Ok(row.map(|(k, v)| (k.to_vec(), v.to_vec()))?)).collect())
+    }
+
+    /// Hands everything to the disk. Not needed for truth, only for a quick start.
+    ///
+    /// # Errors
+    /// When sled fails.
+    pub fn flush(&self) -> Result<(), Error> {
+        guarded(|| Ok(self.db.flush().map(|_| ())?))
+    }
+}
+
+impl Filter {
+    fn takes(&self, job: &Job) -> bool {
+        let is = |want: &Option<String>, have: Option<&str>| want.as_deref().is_none_or(|want| have == Some(want));
+        is(&self.state, Some(job.state.name()))
+            && is(&self.class, job.spec.labels.class.as_deref())
+            && is(&self.key, job.spec.labels.key.as_deref())
+            && is(&self.model, Some(job.target_name()))
+            && self.tag.as_ref().is_none_or(|tag| job.spec.tags.contains(tag))
+            && self.since.is_none_or(|since| job.submitted_at >= since)
+            && self.until.is_none_or(|until| job.submitted_at < until)
+    }
+}
+
+fn job_key(id: JobId) -> [u8; 17] {
+    let mut key = [b'j'; 17];
+    key[1..].copy_from_slice(id.0.as_bytes());
+    key
+}
+
+fn idempotency_key(job: &Job) -> Option<Vec<u8>> {
+    Some(idempotency_row(job.spec.labels.key.as_deref(), job.spec.idempotency_key.as_deref()?))
+}
+
+fn idempotency_row(key: Option<&str>, idempotency_key: &str) -> Vec<u8> {
+    [b"i", key.unwrap_or("").as_bytes(), b"\x1f", idempotency_key.as_bytes()].concat()
+}
+
+/// sled 0.34 panics where it meets damage; here that is an error like any other.
+fn guarded<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(Error::Panicked))
+}
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+mod tests;

@@ -1,0 +1,95 @@
+use std::sync::Arc;
+
+use pullyard_schemas::Usage;
+use pullyard_schemas::job::{BodyAt, Envelope, Event, SCHEMA_VERSION, Spec, apply};
+
+use super::*;
+
+fn job(n: u128, key: &str) -> Job {
+    let spec: Spec = serde_json::from_value(serde_json::json!({
+        "targets": ["m"], "max_attempts": 1, "max_attempts_per_target": 1, "timeout_ms": 1, "size": 1, "key": key,
+        "idempotency_key": format!("i{n}"), "fingerprint": 7,
+    }))
+    .unwrap();
+    let id = JobId(uuid::Uuid::from_u128(n));
+    let at = |seq, event| Envelope { seq: Seq(seq), at: Timestamp(1), v: SCHEMA_VERSION, job: id, event };
+    let job = apply(None, &at(1, Event::Submitted { spec: Box::new(spec), body: BodyAt::Inline })).unwrap();
+    apply(Some(job), &at(2, Event::Cancelled { why: "x".into() })).unwrap()
+}
+
+fn update(seq: u64) -> Update {
+    let charge =
+        Charge { model: "m".into(), backend: "b".into(), usage: Usage { prompt: 3, completion: 2, cached: 1 }, cost_nanos: 10, busy_ms: 5 };
+    let key = if seq % 2 == 0 { "a" } else { "b" };
+    let labels = Labels { key: Some(Arc::from(key)), class: None };
+    Update {
+        seq: Seq(seq),
+        at: Timestamp(seq),
+        charge: Some((charge, labels)),
+        failed: seq % 3 == 0,
+        ended: Some(Box::new(job(u128::from(seq), key))),
+    }
+}
+
+fn open(dir: &Path, last: u64) -> (ReadModel, Opened) {
+    ReadModel::open(&dir.join("read"), Seq(last), Seq(1)).unwrap()
+}
+
+#[test]
+fn the_same_updates_in_other_batches_give_the_same_rows() {
+    let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let updates: Vec<Update> = (1..=50).map(update).collect();
+    let (one, other) = (open(a.path(), 0).0, open(b.path(), 0).0);
+    one.apply(&updates, Seq(51)).unwrap();
+    for chunk in updates.chunks(7) {
+        other.apply(chunk, Seq(51)).unwrap();
+        other.apply(chunk, Seq(51)).unwrap();
+    }
+    assert_eq!(one.dump().unwrap(), other.dump().unwrap());
+    assert_eq!(one.cursor(), Seq(50));
+}
+
+#[test]
+fn usage_sums_are_exact() {
+    let dir = tempfile::tempdir().unwrap();
+    let (model, _) = open(dir.path(), 0);
+    model.apply(&(1..=6).map(update).collect::<Vec<_>>(), Seq(7)).unwrap();
+    let rows = model.usage(Timestamp(0), Timestamp(100), &[GroupBy::Key, GroupBy::Day]).unwrap();
+    assert_eq!(rows.len(), 2);
+    assert_eq!(rows[0].group, ["a", "1970-01-01"]);
+    assert_eq!((rows[0].attempts, rows[0].failed, rows[0].prompt, rows[0].cost_nanos), (3, 1, 9, 30));
+}
+
+#[test]
+fn lists_are_newest_first_filtered_and_paged() {
+    let dir = tempfile::tempdir().unwrap();
+    let (model, _) = open(dir.path(), 0);
+    model.apply(&(1..=9).map(update).collect::<Vec<_>>(), Seq(10)).unwrap();
+    let filter = Filter { key: Some("b".into()), ..Filter::default() };
+    let page = model.list(&filter, None, 2).unwrap();
+    assert_eq!(page.iter().map(|j| j.id.0.as_u128()).collect::<Vec<_>>(), [9, 7]);
+    assert_eq!(model.list(&filter, Some(page[1].id), 9).unwrap().len(), 3);
+    assert_eq!(model.idempotent(Some("b"), "i9").unwrap(), Some((JobId(uuid::Uuid::from_u128(9)), 7)));
+    assert_eq!(model.idempotent(Some("a"), "i9").unwrap(), None);
+}
+
+#[test]
+fn what_cannot_be_trusted_is_moved_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let (model, _) = open(dir.path(), 0);
+    model.apply(&[update(5)], Seq(6)).unwrap();
+    model.flush().unwrap();
+    drop(model);
+    // The log is shorter than what the read model has seen.
+    let (model, opened) = open(dir.path(), 3);
+    assert!(opened.rebuilt.is_some_and(|why| why.contains("event 5")));
+    assert_eq!(model.cursor(), Seq(0));
+    drop(model);
+    // Its file is garbage.
+    let db = dir.path().join("read/db");
+    std::fs::write(&db, vec![0xA5; 4096]).unwrap();
+    std::fs::write(dir.path().join("read/conf"), b"garbage").unwrap();
+    let (model, opened) = open(dir.path(), 3);
+    assert!(opened.rebuilt.is_some());
+    model.apply(&[update(1)], Seq(2)).unwrap();
+}
