@@ -8,5 +8,5 @@ mod store;
 mod usage;
 
 pub use projector::{ProjectorHandle, spawn};
-pub use store::{Error, Filter, Opened, ReadModel, Update};
+pub use store::{Error, Filter, Opened, ReadModel, Row, Update};
 pub use usage::{GroupBy, UsageRow};

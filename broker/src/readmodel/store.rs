@@ -57,6 +57,9 @@ pub struct Filter {
     pub until: Option<Timestamp>,
 }
 
+/// A key and its value.
+pub type Row = (Vec<u8>, Vec<u8>);
+
 /// Cheap to clone. Every call may touch the disk.
 #[derive(Clone, Debug)]
 pub struct ReadModel {
@@ -227,7 +230,7 @@ impl ReadModel {
     ///
     /// # Errors
     /// When sled fails.
-    pub fn dump(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
+    pub fn dump(&self) -> Result<Vec<Row>, Error> {
         guarded(|| self.db.iter().map(|row| Ok(row.map(|(k, v)| (k.to_vec(), v.to_vec()))?)).collect())
     }
 

@@ -20,13 +20,13 @@ fn job(n: u128, key: &str) -> Job {
 fn update(seq: u64) -> Update {
     let charge =
         Charge { model: "m".into(), backend: "b".into(), usage: Usage { prompt: 3, completion: 2, cached: 1 }, cost_nanos: 10, busy_ms: 5 };
-    let key = if seq % 2 == 0 { "a" } else { "b" };
+    let key = if seq.is_multiple_of(2) { "a" } else { "b" };
     let labels = Labels { key: Some(Arc::from(key)), class: None };
     Update {
         seq: Seq(seq),
         at: Timestamp(seq),
         charge: Some((charge, labels)),
-        failed: seq % 3 == 0,
+        failed: seq.is_multiple_of(3),
         ended: Some(Box::new(job(u128::from(seq), key))),
     }
 }
