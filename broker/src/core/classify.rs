@@ -1,1 +1,0 @@
-//! What sort of model a request wants.
