@@ -1,1 +1,234 @@
-//! One model server's dialect per file, and the driver that owns sockets, timeouts and framing for all of them.
+//! Model servers and the dialects that they speak.
+//!
+//! A dialect is pure: it turns a call into the bytes of a request, and the server's frames into OpenAI-shaped chunks.
+//! Sockets, timeouts, size caps and cancellation live once, in [`drive`].
+
+mod anthropic;
+mod drive;
+mod failure;
+mod framing;
+mod json;
+mod models;
+mod ollama;
+mod openai;
+mod reply;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use pullyard_schemas::job::Kind;
+use pullyard_schemas::{Failure, Usage};
+use reqwest::Url;
+
+pub use drive::{client, drive};
+pub use models::{ModelInfo, list_models};
+
+/// What an adapter speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// OpenAI and all that copied it: llama-server, vLLM, LM Studio and the like.
+    OpenAi(Quirks),
+    /// Ollama's own API, which tells more than its OpenAI side.
+    Ollama,
+    /// Anthropic's Messages.
+    Anthropic,
+}
+
+/// Where servers that speak OpenAI differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quirks {
+    /// Takes `stream_options.include_usage`.
+    pub stream_usage: bool,
+    /// Wants `max_completion_tokens` where clients say `max_tokens`.
+    pub max_completion_tokens: bool,
+}
+
+impl Default for Quirks {
+    fn default() -> Self {
+        Self { stream_usage: true, max_completion_tokens: false }
+    }
+}
+
+/// A credential. It shows itself to nobody.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// How long each phase of an attempt may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    pub connect: Duration,
+    /// From the request to the first token; loading a model counts.
+    pub first_token: Duration,
+    pub between_tokens: Duration,
+    /// The whole attempt; also what an answer that is not streamed may take.
+    pub attempt: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            first_token: Duration::from_secs(300),
+            between_tokens: Duration::from_secs(60),
+            attempt: Duration::from_secs(900),
+        }
+    }
+}
+
+/// One model server.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    pub name: Arc<str>,
+    /// Ends with a slash; paths are appended.
+    base: Url,
+    pub api_key: Option<Secret>,
+    pub dialect: Dialect,
+    pub timeouts: Timeouts,
+    /// A reply above this is refused.
+    pub max_output_bytes: usize,
+    /// What happens to a running call whose client left: `true` reads it to its end, because it is paid for anyway.
+    pub drain_on_cancel: bool,
+}
+
+impl Endpoint {
+    /// `url` as people write it: with or without the `/v1` or `/api` that a dialect needs.
+    ///
+    /// # Errors
+    /// When it is not an `http` or `https` URL.
+    pub fn new(name: impl Into<Arc<str>>, url: &str, dialect: Dialect) -> Result<Self, String> {
+        let mut base = Url::parse(url).map_err(|e| format!("{url:?} is not a URL: {e}"))?;
+        if !matches!(base.scheme(), "http" | "https") {
+            return Err(format!("{url:?} must begin with http:// or https://"));
+        }
+        let path = base.path().trim_end_matches('/');
+        let path = match dialect {
+            Dialect::OpenAi(_) if path.is_empty() => "/v1/".to_owned(),
+            Dialect::OpenAi(_) => format!("{path}/"),
+            Dialect::Ollama => format!("{}/", path.trim_end_matches("/v1").trim_end_matches("/api")),
+            Dialect::Anthropic => format!("{}/", path.trim_end_matches("/v1")),
+        };
+        base.set_path(&path);
+        let name = name.into();
+        Ok(Self { name, base, api_key: None, dialect, timeouts: Timeouts::default(), max_output_bytes: 16 << 20, drain_on_cancel: false })
+    }
+
+    fn at(&self, path: &str) -> Url {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}{path}", self.base.path()));
+        url
+    }
+}
+
+/// What is asked of a model.
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub kind: Kind,
+    /// As the server calls it.
+    pub model: Arc<str>,
+    pub stream: bool,
+    /// The client's request in OpenAI's shape.
+    pub body: Bytes,
+    /// Names the reply where the server gives no name.
+    pub id: String,
+    /// Seconds since 1970, where the server gives no time.
+    pub created: u64,
+}
+
+/// A piece of output: one JSON object in OpenAI's shape, without line ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chunk {
+    pub data: Bytes,
+    /// It holds text, a tool call or a vector, so a client that got it has got output.
+    pub has_content: bool,
+}
+
+/// A call that succeeded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Done {
+    pub usage: Usage,
+    pub finish: Option<Arc<str>>,
+}
+
+/// A call that did not.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Broken {
+    pub failure: Failure,
+    /// As far as it is known.
+    pub usage: Option<Usage>,
+    /// Output was given out before.
+    pub delivered: bool,
+}
+
+/// The bytes of a request, as a dialect makes them.
+#[derive(Debug)]
+struct Wire {
+    path: &'static str,
+    body: Bytes,
+    framing: framing::Kind,
+}
+
+/// What a decoder has learned so far.
+#[derive(Debug, Default)]
+struct Progress {
+    usage: Option<Usage>,
+    finish: Option<Arc<str>>,
+    /// The server said that this is all.
+    done: bool,
+}
+
+/// A dialect's memory over one reply.
+#[derive(Debug)]
+enum Decoder {
+    OpenAi(openai::Decoder),
+    Ollama(ollama::Decoder),
+    Anthropic(Box<anthropic::Decoder>),
+}
+
+impl Dialect {
+    fn request(self, call: &Call) -> Result<Wire, Failure> {
+        match self {
+            Self::OpenAi(quirks) => openai::request(call, quirks),
+            Self::Ollama => ollama::request(call),
+            Self::Anthropic => anthropic::request(call),
+        }
+    }
+
+    fn decoder(self, call: &Call) -> Decoder {
+        match self {
+            Self::OpenAi(_) => Decoder::OpenAi(openai::Decoder),
+            Self::Ollama => Decoder::Ollama(ollama::Decoder::new(call)),
+            Self::Anthropic => Decoder::Anthropic(Box::new(anthropic::Decoder::new(call))),
+        }
+    }
+}
+
+impl Decoder {
+    /// One frame of a stream.
+    fn frame(&mut self, frame: framing::Frame, progress: &mut Progress, out: &mut Vec<Chunk>) -> Result<(), Failure> {
+        match self {
+            Self::OpenAi(decoder) => decoder.frame(frame, progress, out),
+            Self::Ollama(decoder) => decoder.frame(&frame, progress, out),
+            Self::Anthropic(decoder) => decoder.frame(&frame, progress, out),
+        }
+    }
+
+    /// A reply that came in one piece.
+    fn whole(&mut self, body: Bytes, progress: &mut Progress) -> Result<Chunk, Failure> {
+        match self {
+            Self::OpenAi(decoder) => decoder.whole(body, progress),
+            Self::Ollama(decoder) => decoder.whole(&body, progress),
+            Self::Anthropic(decoder) => decoder.whole(&body, progress),
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! One call over a socket: timeouts, size caps, cancellation, and the dialect in between.
+
+use std::future::Future;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use pullyard_schemas::{Failure, FailureKind, Usage};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use reqwest::{Client, RequestBuilder, Response};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::framing::{self, Framer};
+use super::{Broken, Call, Chunk, Decoder, Dialect, Done, Endpoint, Progress, Wire, failure};
+
+/// The API version that Anthropic's servers are asked for; they take any that they ever had.
+pub(super) const ANTHROPIC_VERSION: &str = "2023-06-01";
+/// An error's body is read up to here.
+const MAX_ERROR: usize = 64 << 10;
+/// How long a call whose client left may still be read for its usage.
+const DRAIN: Duration = Duration::from_secs(120);
+/// A pooled connection that the server had closed shows itself this soon; sending once more then doubles nothing.
+const STALE: Duration = Duration::from_millis(250);
+
+/// A client for one endpoint.
+///
+/// # Errors
+/// When the system's TLS cannot be set up.
+pub fn client(connect: Duration) -> Result<Client, reqwest::Error> {
+    Client::builder()
+        .connect_timeout(connect)
+        .tcp_nodelay(true)
+        .pool_max_idle_per_host(1024)
+        .pool_idle_timeout(Duration::from_secs(30))
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+}
+
+/// Makes the call, gives out each chunk, and tells how it ended.
+///
+/// # Errors
+/// When the call fails, times out or is cancelled; what was used until then is told with it.
+pub async fn drive(
+    client: &Client,
+    endpoint: &Endpoint,
+    call: &Call,
+    on_chunk: &mut (dyn FnMut(Chunk) + Send),
+    cancel: &CancellationToken,
+) -> Result<Done, Broken> {
+    let started = Instant::now();
+    let wire = endpoint.dialect.request(call).map_err(|failure| Broken { failure, usage: None, delivered: false })?;
+    let mut attempt = Attempt {
+        endpoint,
+        decoder: endpoint.dialect.decoder(call),
+        progress: Progress::default(),
+        started,
+        until: started + endpoint.timeouts.attempt,
+        delivered: false,
+        contents: 0,
+        left: false,
+        cancel,
+        on_chunk,
+    };
+    match attempt.run(client, &wire).await {
+        Ok(()) if !attempt.left => Ok(Done { usage: attempt.usage().unwrap_or_default(), finish: attempt.progress.finish.take() }),
+        Ok(()) => Err(attempt.broken(Failure::new(FailureKind::Cancelled, "the attempt was withdrawn"))),
+        Err(failure) => Err(attempt.broken(failure)),
+    }
+}
+
+struct Attempt<'a> {
+    endpoint: &'a Endpoint,
+    decoder: Decoder,
+    progress: Progress,
+    started: Instant,
+    until: Instant,
+    delivered: bool,
+    /// Chunks with content, for a server that does not count tokens.
+    contents: u64,
+    /// Cancelled, but read to its end for its usage.
+    left: bool,
+    cancel: &'a CancellationToken,
+    on_chunk: &'a mut (dyn FnMut(Chunk) + Send),
+}
+
+impl Attempt<'_> {
+    fn broken(&self, failure: Failure) -> Broken {
+        Broken { failure, usage: self.usage(), delivered: self.delivered }
+    }
+
+    /// As the server counted; as many completion tokens as there were chunks where it did not.
+    fn usage(&self) -> Option<Usage> {
+        self.progress.usage.or_else(|| (self.contents > 0).then(|| Usage { completion: self.contents, ..Usage::default() }))
+    }
+
+    async fn run(&mut self, client: &Client, wire: &Wire) -> Result<(), Failure> {
+        let streamed = wire.framing != framing::Kind::Whole;
+        let first = if streamed { self.started + self.endpoint.timeouts.first_token } else { self.until };
+        let mut response = self.send(client, wire, first).await?;
+        let status = response.status().as_u16();
+        if !(200..300).contains(&status) {
+            let headers = response.headers().clone();
+            let body = self.body(&mut response, MAX_ERROR, first).await.unwrap_or_default();
+            return Err(failure::of_status(status, &headers, &body));
+        }
+        let kind = response.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
+        // Some servers answer in one piece whatever they are asked.
+        if !streamed || (wire.framing == framing::Kind::Sse && kind.starts_with("application/json")) {
+            let body = self.body(&mut response, self.endpoint.max_output_bytes, self.until).await?;
+            let mut chunk = self.decoder.whole(body, &mut self.progress)?;
+            if streamed {
+                chunk.data = super::openai::as_chunk(&chunk.data)?;
+            }
+            self.give(chunk);
+            return Ok(());
+        }
+        self.stream(&mut response, wire.framing, first).await
+    }
+
+    async fn send(&mut self, client: &Client, wire: &Wire, until: Instant) -> Result<Response, Failure> {
+        loop {
+            let request = self.request(client, wire);
+            let sent = Instant::now();
+            let error = match self.wait(request.send(), until, "no answer began within").await? {
+                Ok(response) => return Ok(response),
+                Err(error) => error,
+            };
+            let stale = !error.is_connect() && !error.is_timeout() && error.is_request() && sent.elapsed() < STALE;
+            if !stale || sent.duration_since(self.started) >= STALE {
+                return Err(connection(error));
+            }
+        }
+    }
+
+    fn request(&self, client: &Client, wire: &Wire) -> RequestBuilder {
+        let request = client.post(self.endpoint.at(wire.path)).header(CONTENT_TYPE, "application/json").body(wire.body.clone());
+        authorized(request, self.endpoint)
+    }
+
+    async fn stream(&mut self, response: &mut Response, kind: framing::Kind, first: Instant) -> Result<(), Failure> {
+        let mut framer = Framer::new(kind);
+        let mut chunks = Vec::new();
+        let mut received = 0usize;
+        let mut until = first;
+        while !self.progress.done {
+            let what = if self.contents == 0 { "no token came within" } else { "the stream was silent for" };
+            let bytes = self.wait(response.chunk(), until, what).await?.map_err(connection)?;
+            let Some(bytes) = bytes else {
+                while let Some(frame) = framer.last() {
+                    self.decoder.frame(frame, &mut self.progress, &mut chunks)?;
+                    self.give_all(&mut chunks);
+                }
+                break;
+            };
+            received += bytes.len();
+            if received > self.endpoint.max_output_bytes {
+                return Err(failure::garbage(&format!("the reply is larger than {} bytes", self.endpoint.max_output_bytes)));
+            }
+            framer.push(&bytes)?;
+            while !self.progress.done
+                && let Some(frame) = framer.next()?
+            {
+                let decoded = self.decoder.frame(frame, &mut self.progress, &mut chunks);
+                self.give_all(&mut chunks);
+                decoded?;
+            }
+            if self.contents > 0 {
+                until = Instant::now() + self.endpoint.timeouts.between_tokens;
+            }
+        }
+        // A stream that ends in the middle looks like any other end, except that nobody said why it ended.
+        if !self.progress.done && self.progress.finish.is_none() {
+            return Err(Failure::new(FailureKind::Backend, "the stream ended before the reply did"));
+        }
+        Ok(())
+    }
+
+    fn give_all(&mut self, chunks: &mut Vec<Chunk>) {
+        for chunk in chunks.drain(..) {
+            self.give(chunk);
+        }
+    }
+
+    fn give(&mut self, chunk: Chunk) {
+        self.contents += u64::from(chunk.has_content);
+        if !self.left {
+            self.delivered |= chunk.has_content;
+            (self.on_chunk)(chunk);
+        }
+    }
+
+    async fn body(&mut self, response: &mut Response, limit: usize, until: Instant) -> Result<Bytes, Failure> {
+        let too_large = || failure::garbage(&format!("the reply is larger than {limit} bytes"));
+        if response.content_length().is_some_and(|n| n > limit as u64) {
+            return Err(too_large());
+        }
+        let Some(first) = self.wait(response.chunk(), until, "the reply did not end within").await?.map_err(connection)? else {
+            return Ok(Bytes::new());
+        };
+        let Some(second) = self.wait(response.chunk(), until, "the reply did not end within").await?.map_err(connection)? else {
+            return if first.len() > limit { Err(too_large()) } else { Ok(first) };
+        };
+        let mut whole = BytesMut::with_capacity((first.len() + second.len()) * 2);
+        whole.extend_from_slice(&first);
+        whole.extend_from_slice(&second);
+        while let Some(more) = self.wait(response.chunk(), until, "the reply did not end within").await?.map_err(connection)? {
+            if whole.len() + more.len() > limit {
+                return Err(too_large());
+            }
+            whole.extend_from_slice(&more);
+        }
+        Ok(whole.freeze())
+    }
+
+    /// Waits for the server, the phase's time, the attempt's time, and the client's leave.
+    async fn wait<T>(&mut self, work: impl Future<Output = T>, phase: Instant, what: &str) -> Result<T, Failure> {
+        tokio::pin!(work);
+        loop {
+            let until = phase.min(self.until);
+            tokio::select! {
+                biased;
+                done = &mut work => return Ok(done),
+                () = self.cancel.cancelled(), if !self.left => {
+                    if !self.endpoint.drain_on_cancel {
+                        return Err(Failure::new(FailureKind::Cancelled, "the attempt was withdrawn"));
+                    }
+                    self.left = true;
+                    self.until = self.until.min(Instant::now() + DRAIN);
+                }
+                () = tokio::time::sleep_until(until) => {
+                    let (what, since) = if phase <= self.until { (what, phase) } else { ("the attempt took longer than", self.until) };
+                    let limit = since.duration_since(self.started).min(self.limit(what));
+                    return Err(Failure::new(FailureKind::Timeout, format!("{what} {limit:?}")));
+                }
+            }
+        }
+    }
+
+    fn limit(&self, what: &str) -> Duration {
+        if what.starts_with("the stream was") { self.endpoint.timeouts.between_tokens } else { self.endpoint.timeouts.attempt }
+    }
+}
+
+pub(super) fn authorized(request: RequestBuilder, endpoint: &Endpoint) -> RequestBuilder {
+    let request = match endpoint.dialect {
+        Dialect::Anthropic => request.header("anthropic-version", ANTHROPIC_VERSION),
+        Dialect::OpenAi(_) | Dialect::Ollama => request,
+    };
+    let Some(key) = &endpoint.api_key else { return request };
+    let (name, value) = match endpoint.dialect {
+        Dialect::Anthropic => ("x-api-key", key.0.clone()),
+        Dialect::OpenAi(_) | Dialect::Ollama => (AUTHORIZATION.as_str(), format!("Bearer {}", key.0)),
+    };
+    match HeaderValue::from_str(&value) {
+        Ok(mut value) => {
+            value.set_sensitive(true);
+            request.header(name, value)
+        }
+        // A key that no header can carry is refused by the server like any wrong one.
+        Err(_) => request,
+    }
+}
+
+/// The URL may hold a credential, so it is left out.
+pub(super) fn connection(error: reqwest::Error) -> Failure {
+    let kind = if error.is_timeout() {
+        FailureKind::Timeout
+    } else if error.is_body() || error.is_decode() {
+        FailureKind::Backend
+    } else {
+        FailureKind::Connect
+    };
+    let error = error.without_url();
+    let mut message = error.to_string();
+    let mut source = std::error::Error::source(&error);
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !message.contains(&cause_text) {
+            message.push_str(": ");
+            message.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    Failure::new(kind, message)
+}

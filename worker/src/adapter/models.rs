@@ -1,0 +1,133 @@
+//! What a server says it has.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pullyard_schemas::{Failure, FailureKind};
+use reqwest::{Client, Method, RequestBuilder};
+use serde_json::{Value, json};
+
+use super::drive::{authorized, connection};
+use super::{Dialect, Endpoint, failure};
+
+const PATIENCE: Duration = Duration::from_secs(5);
+/// More models than this is not a model server.
+const MAX_MODELS: usize = 5_000;
+const MAX_LIST: usize = 16 << 20;
+
+/// A model as its server describes it; `None` where it does not tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelInfo {
+    pub name: Arc<str>,
+    /// Changes when the model's files do.
+    pub digest: Option<String>,
+    /// In memory now.
+    pub loaded: bool,
+    pub context: Option<u32>,
+    pub images: Option<bool>,
+    pub tools: Option<bool>,
+    pub embedding: Option<bool>,
+}
+
+impl ModelInfo {
+    fn named(name: &str) -> Self {
+        Self { name: name.into(), digest: None, loaded: false, context: None, images: None, tools: None, embedding: None }
+    }
+}
+
+/// Asks a server for its models; what `known` says about an unchanged one is not asked again.
+///
+/// # Errors
+/// When the server cannot be reached or does not answer with a list.
+pub async fn list_models(client: &Client, endpoint: &Endpoint, known: &[ModelInfo]) -> Result<Vec<ModelInfo>, Failure> {
+    match endpoint.dialect {
+        Dialect::Ollama => ollama(client, endpoint, known).await,
+        Dialect::OpenAi(_) => {
+            let list = get(client, endpoint, "models").await?;
+            Ok(entries(&list, "data").filter_map(openai_model).take(MAX_MODELS).collect())
+        }
+        Dialect::Anthropic => {
+            let list = get(client, endpoint, "v1/models").await?;
+            let claude = |m: &Value| {
+                Some(ModelInfo {
+                    images: Some(true),
+                    tools: Some(true),
+                    embedding: Some(false),
+                    ..ModelInfo::named(m.get("id")?.as_str()?)
+                })
+            };
+            Ok(entries(&list, "data").filter_map(claude).take(MAX_MODELS).collect())
+        }
+    }
+}
+
+/// vLLM tells `max_model_len`, llama-server `meta.n_ctx`; OpenAI tells nothing but the name.
+fn openai_model(model: &Value) -> Option<ModelInfo> {
+    let name = model.get("id")?.as_str()?;
+    let length = model.get("max_model_len").or_else(|| model.pointer("/meta/n_ctx")).and_then(Value::as_u64);
+    Some(ModelInfo {
+        context: length.and_then(|n| u32::try_from(n).ok()),
+        embedding: name.contains("embedding").then_some(true),
+        ..ModelInfo::named(name)
+    })
+}
+
+async fn ollama(client: &Client, endpoint: &Endpoint, known: &[ModelInfo]) -> Result<Vec<ModelInfo>, Failure> {
+    let tags = get(client, endpoint, "api/tags").await?;
+    let running = get(client, endpoint, "api/ps").await.unwrap_or(Value::Null);
+    let loaded: Vec<&str> = entries(&running, "models").filter_map(name_of).collect();
+    let mut models = Vec::new();
+    for tag in entries(&tags, "models").take(MAX_MODELS) {
+        let Some(name) = name_of(tag) else { continue };
+        let digest = tag.get("digest").and_then(Value::as_str);
+        let mut model = match known.iter().find(|m| &*m.name == name && m.digest.as_deref() == digest && digest.is_some()) {
+            Some(model) => model.clone(),
+            None => described(client, endpoint, name, digest).await,
+        };
+        model.loaded = loaded.contains(&name);
+        models.push(model);
+    }
+    Ok(models)
+}
+
+async fn described(client: &Client, endpoint: &Endpoint, name: &str, digest: Option<&str>) -> ModelInfo {
+    let mut model = ModelInfo { digest: digest.map(str::to_owned), ..ModelInfo::named(name) };
+    let request = client.request(Method::POST, endpoint.at("api/show")).body(json!({"model": name}).to_string());
+    // An old Ollama that does not describe its models still serves them.
+    let Ok(shown) = fetch(request, endpoint).await else { return model };
+    if let Some(can) = shown.get("capabilities").and_then(Value::as_array) {
+        let can = |what: &str| Some(can.iter().any(|c| c.as_str() == Some(what)));
+        (model.images, model.tools, model.embedding) = (can("vision"), can("tools"), can("embedding"));
+    }
+    let info = shown.get("model_info").and_then(Value::as_object);
+    let length = info.and_then(|i| i.iter().find(|(name, _)| name.ends_with(".context_length"))).and_then(|(_, n)| n.as_u64());
+    model.context = length.and_then(|n| u32::try_from(n).ok());
+    model
+}
+
+fn name_of(model: &Value) -> Option<&str> {
+    model.get("model").or_else(|| model.get("name")).and_then(Value::as_str)
+}
+
+fn entries<'a>(list: &'a Value, field: &str) -> impl Iterator<Item = &'a Value> {
+    list.get(field).and_then(Value::as_array).into_iter().flatten()
+}
+
+async fn get(client: &Client, endpoint: &Endpoint, path: &str) -> Result<Value, Failure> {
+    fetch(client.get(endpoint.at(path)), endpoint).await
+}
+
+async fn fetch(request: RequestBuilder, endpoint: &Endpoint) -> Result<Value, Failure> {
+    let mut response = authorized(request, endpoint).timeout(PATIENCE).send().await.map_err(connection)?;
+    let mut body = Vec::new();
+    while let Some(bytes) = response.chunk().await.map_err(connection)? {
+        body.extend_from_slice(&bytes);
+        if body.len() > MAX_LIST {
+            return Err(failure::garbage("the list of models is too large"));
+        }
+    }
+    if !response.status().is_success() {
+        return Err(failure::of_status(response.status().as_u16(), response.headers(), &body));
+    }
+    serde_json::from_slice(&body).map_err(|e| Failure::new(FailureKind::Garbage, format!("the list of models is not JSON: {e}")))
+}

@@ -1,0 +1,157 @@
+//! Stops pulling for a backend that fails, and lets one job find out whether it is well again.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// When a backend counts as broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Failures within `window` that are still borne; one more opens the breaker.
+    pub allowed_fails: u32,
+    pub window: Duration,
+    /// How long nothing is pulled.
+    pub cooldown: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { allowed_fails: 3, window: Duration::from_secs(60), cooldown: Duration::from_secs(30) }
+    }
+}
+
+/// What may be pulled now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Allowance {
+    All,
+    /// One job, to find out.
+    Probe,
+    /// Nothing before this moment; `None`: not before the probe has ended.
+    Nothing(Option<Instant>),
+}
+
+#[derive(Debug)]
+enum State {
+    Closed {
+        fails: VecDeque<Instant>,
+    },
+    Open {
+        until: Instant,
+    },
+    /// Cooled down; `since` is set while the probe runs.
+    Probing {
+        since: Option<Instant>,
+    },
+}
+
+/// Judges a backend by the attempts that it really made.
+#[derive(Debug)]
+pub struct Breaker {
+    options: Options,
+    state: State,
+}
+
+impl Breaker {
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        Self { options, state: State::Closed { fails: VecDeque::new() } }
+    }
+
+    /// What may be pulled; an open breaker whose time is over asks for its probe.
+    pub fn allowance(&mut self, now: Instant) -> Allowance {
+        match &self.state {
+            State::Closed { .. } => Allowance::All,
+            State::Open { until } if *until > now => Allowance::Nothing(Some(*until)),
+            State::Open { .. } => {
+                self.state = State::Probing { since: None };
+                Allowance::Probe
+            }
+            State::Probing { since: None } => Allowance::Probe,
+            State::Probing { since: Some(_) } => Allowance::Nothing(None),
+        }
+    }
+
+    /// A job was pulled.
+    pub fn started(&mut self, now: Instant) {
+        if let State::Probing { since: since @ None } = &mut self.state {
+            *since = Some(now);
+        }
+    }
+
+    pub fn succeeded(&mut self) {
+        self.state = State::Closed { fails: VecDeque::new() };
+    }
+
+    /// An attempt ended without telling anything about the backend.
+    pub fn undecided(&mut self) {
+        if let State::Probing { since } = &mut self.state {
+            *since = None;
+        }
+    }
+
+    /// Answers whether this opened the breaker.
+    pub fn failed(&mut self, now: Instant) -> bool {
+        match &mut self.state {
+            State::Closed { fails } => {
+                fails.push_back(now);
+                while fails.front().is_some_and(|at| now.duration_since(*at) > self.options.window) {
+                    fails.pop_front();
+                }
+                if fails.len() <= self.options.allowed_fails as usize {
+                    return false;
+                }
+            }
+            State::Probing { .. } => {}
+            // Attempts that were running when it opened.
+            State::Open { .. } => return false,
+        }
+        self.state = State::Open { until: now + self.options.cooldown };
+        true
+    }
+
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        matches!(self.state, State::Closed { .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn breaker() -> Breaker {
+        Breaker::new(Options { allowed_fails: 2, window: Duration::from_secs(60), cooldown: Duration::from_secs(30) })
+    }
+
+    #[test]
+    fn it_opens_cools_down_probes_once_and_closes() {
+        let (mut breaker, now) = (breaker(), Instant::now());
+        assert!(!breaker.failed(now) && !breaker.failed(now) && breaker.failed(now));
+        assert_eq!(breaker.allowance(now), Allowance::Nothing(Some(now + Duration::from_secs(30))));
+        let later = now + Duration::from_secs(31);
+        assert_eq!(breaker.allowance(later), Allowance::Probe);
+        breaker.started(later);
+        assert_eq!(breaker.allowance(later), Allowance::Nothing(None));
+        breaker.succeeded();
+        assert_eq!(breaker.allowance(later), Allowance::All);
+    }
+
+    #[test]
+    fn a_failed_probe_opens_it_again() {
+        let (mut breaker, now) = (breaker(), Instant::now());
+        (0..3).for_each(|_| drop(breaker.failed(now)));
+        let later = now + Duration::from_secs(31);
+        assert_eq!(breaker.allowance(later), Allowance::Probe);
+        breaker.started(later);
+        assert!(breaker.failed(later));
+        assert_eq!(breaker.allowance(later), Allowance::Nothing(Some(later + Duration::from_secs(30))));
+    }
+
+    #[test]
+    fn old_failures_are_forgiven() {
+        let (mut breaker, now) = (breaker(), Instant::now());
+        assert!(!breaker.failed(now) && !breaker.failed(now));
+        assert!(!breaker.failed(now + Duration::from_secs(61)));
+    }
+}

@@ -1,0 +1,336 @@
+//! The pull loop: a backend takes a job only when it has a free slot, and nothing else stands against it.
+
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use pullyard_schemas::work::Offer;
+use pullyard_schemas::{Failure, FailureKind, Lane, Usage, WorkerId};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::attempt::{self, Surroundings, Verdict};
+use crate::breaker::{self, Allowance, Breaker};
+use crate::limits::PerMinute;
+use crate::transport::{BoxFuture, Delivery, Transport};
+
+/// A pull that finds nothing is repeated after this long.
+const PULL: Duration = Duration::from_secs(20);
+/// More than this is never pulled at once, so that one worker does not take what another could start sooner.
+const AT_ONCE: usize = 16;
+/// How long a backend that said that it is full, but not for how long, is left alone.
+const BUSY: Duration = Duration::from_millis(250);
+
+/// An attempt that succeeded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finished {
+    pub usage: Usage,
+    pub finish: Option<Arc<str>>,
+}
+
+/// An attempt that did not.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Broken {
+    pub failure: Failure,
+    /// As far as it is known.
+    pub usage: Option<Usage>,
+    /// Output was given out before.
+    pub delivered: bool,
+}
+
+impl Broken {
+    pub(crate) fn before(failure: Failure) -> Self {
+        Self { failure, usage: None, delivered: false }
+    }
+}
+
+/// What runs an attempt at a backend.
+pub trait Executor: Send + Sync + Debug {
+    /// Gives out each line of output as it comes. Dropping the future ends the attempt at once; `cancel` asks for its end.
+    fn run<'a>(
+        &'a self,
+        model: &'a Arc<str>,
+        offer: &'a Offer,
+        body: Bytes,
+        on_chunk: &'a mut (dyn FnMut(Bytes) + Send),
+        cancel: &'a CancellationToken,
+    ) -> BoxFuture<'a, Result<Finished, Broken>>;
+
+    /// What an attempt cost, in billionths of a US dollar.
+    fn cost(&self, model: &str, usage: &Usage, busy_ms: u64) -> u64;
+
+    /// How long this backend must be left alone now; `None`: it may be used.
+    fn closed_for(&self) -> Option<Duration>;
+}
+
+/// A lane that a backend serves, and the model that it means there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Serving {
+    pub lane: Lane,
+    pub model: Arc<str>,
+}
+
+/// One model server and what it bears.
+#[derive(Clone, Debug)]
+pub struct BackendSpec {
+    pub name: Arc<str>,
+    /// Concurrent attempts.
+    pub slots: usize,
+    /// Who of several waiting backends goes first: the lowest.
+    pub rank: u8,
+    /// Requests per minute.
+    pub rpm: Option<u32>,
+    /// Tokens per minute, of prompts and replies together.
+    pub tpm: Option<u32>,
+    pub breaker: breaker::Options,
+    /// How long it stays with the lane it served last while others wait, because changing models costs time.
+    pub max_swap_wait: Duration,
+    pub executor: Arc<dyn Executor>,
+}
+
+/// How a backend does, as of its last attempts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// Nothing is pulled because too much failed.
+    pub broken: bool,
+}
+
+/// Backends that pull; stops with [`Self::drain`].
+#[derive(Debug)]
+pub struct Worker {
+    id: WorkerId,
+    transport: Arc<dyn Transport>,
+    extend_every: Duration,
+    stop: CancellationToken,
+    abort: CancellationToken,
+    attempts: TaskTracker,
+}
+
+impl Worker {
+    /// `hold` is how long the transport lets a delivery go without being extended.
+    #[must_use]
+    pub fn new(id: WorkerId, transport: Arc<dyn Transport>, hold: Duration) -> Self {
+        let extend_every = (hold / 3).max(Duration::from_millis(10));
+        Self { id, transport, extend_every, stop: CancellationToken::new(), abort: CancellationToken::new(), attempts: TaskTracker::new() }
+    }
+
+    /// Starts to pull for a backend, until `removed` fires or the worker drains.
+    pub fn add(&self, spec: BackendSpec, lanes: watch::Receiver<Arc<[Serving]>>, removed: &CancellationToken) -> watch::Receiver<Health> {
+        let (health, seen) = watch::channel(Health::default());
+        let now = Instant::now();
+        let gate = Gate {
+            breaker: Breaker::new(spec.breaker),
+            rpm: spec.rpm.map(|n| PerMinute::new(n, now)),
+            tpm: spec.tpm.map(|n| PerMinute::new(n, now)),
+            busy_until: now,
+        };
+        let around = Surroundings {
+            transport: self.transport.clone(),
+            worker: self.id.clone(),
+            backend: spec.name.clone(),
+            executor: spec.executor.clone(),
+            extend_every: self.extend_every,
+            abort: self.abort.clone(),
+        };
+        let puller = Puller {
+            slots: Arc::new(Semaphore::new(spec.slots)),
+            spec,
+            gate: Arc::new((Mutex::new(gate), Notify::new())),
+            around,
+            attempts: self.attempts.clone(),
+            last: None,
+            health,
+        };
+        let (stop, removed) = (self.stop.clone(), removed.clone());
+        self.attempts.spawn(async move {
+            tokio::select! {
+                () = puller.run(lanes) => {}
+                () = stop.cancelled() => {}
+                () = removed.cancelled() => {}
+            }
+        });
+        seen
+    }
+
+    /// Stops pulling, lets running attempts end until `patience` is over, and gives the rest back.
+    pub async fn drain(&self, patience: Duration) {
+        self.stop.cancel();
+        self.attempts.close();
+        if tokio::time::timeout(patience, self.attempts.wait()).await.is_err() {
+            self.abort.cancel();
+            self.attempts.wait().await;
+        }
+    }
+}
+
+/// What stands against pulling, apart from slots.
+#[derive(Debug)]
+struct Gate {
+    breaker: Breaker,
+    rpm: Option<PerMinute>,
+    tpm: Option<PerMinute>,
+    busy_until: Instant,
+}
+
+impl Gate {
+    /// How many may be pulled, or when to look again; `None`: when an attempt has ended.
+    fn open(&mut self, now: Instant) -> Result<usize, Option<Instant>> {
+        if self.busy_until > now {
+            return Err(Some(self.busy_until));
+        }
+        let mut many = match self.breaker.allowance(now) {
+            Allowance::All => usize::MAX,
+            Allowance::Probe => 1,
+            Allowance::Nothing(until) => return Err(until),
+        };
+        for bucket in [&mut self.rpm, &mut self.tpm].into_iter().flatten() {
+            many = many.min(bucket.ready(now).map_err(|wait| Some(now + wait))?);
+        }
+        Ok(many)
+    }
+
+    fn pulled(&mut self, jobs: usize, now: Instant) {
+        if jobs > 0 {
+            self.breaker.started(now);
+        }
+        if let Some(rpm) = &mut self.rpm {
+            rpm.spend(jobs as u64, now);
+        }
+    }
+
+    /// Answers whether the breaker has just opened.
+    fn judge(&mut self, verdict: &Verdict, now: Instant) -> bool {
+        if let Some(tpm) = &mut self.tpm {
+            tpm.spend(verdict.tokens, now);
+        }
+        let Some(failure) = &verdict.failure else {
+            self.breaker.succeeded();
+            return false;
+        };
+        match failure.kind {
+            FailureKind::Connect | FailureKind::Timeout | FailureKind::Backend | FailureKind::Garbage | FailureKind::Unauthorized => {
+                self.breaker.failed(now)
+            }
+            FailureKind::Busy => {
+                self.busy_until = self.busy_until.max(now + failure.retry_after().unwrap_or(BUSY));
+                self.breaker.undecided();
+                false
+            }
+            // The request's fault, or ours.
+            FailureKind::NoModel | FailureKind::BadRequest | FailureKind::ContextLength | FailureKind::Cancelled | FailureKind::Drained => {
+                self.breaker.undecided();
+                false
+            }
+        }
+    }
+}
+
+struct Puller {
+    spec: BackendSpec,
+    slots: Arc<Semaphore>,
+    /// Notified when an attempt has ended.
+    gate: Arc<(Mutex<Gate>, Notify)>,
+    around: Surroundings,
+    attempts: TaskTracker,
+    /// The lane served last, and since when without a change.
+    last: Option<(Lane, Instant)>,
+    health: watch::Sender<Health>,
+}
+
+impl Puller {
+    async fn run(mut self, mut lanes: watch::Receiver<Arc<[Serving]>>) {
+        let mut turn = 0usize;
+        loop {
+            let serving = lanes.borrow_and_update().clone();
+            if serving.is_empty() {
+                if lanes.changed().await.is_err() {
+                    return;
+                }
+                continue;
+            }
+            let Ok(permit) = self.slots.clone().acquire_owned().await else { return };
+            let many = self.allowed().await;
+            let mut permits = vec![permit];
+            while permits.len() < many.min(AT_ONCE)
+                && let Ok(permit) = self.slots.clone().try_acquire_owned()
+            {
+                permits.push(permit);
+            }
+            turn = turn.wrapping_add(1);
+            let order = self.order(&serving, turn);
+            let pulled = tokio::select! {
+                pulled = self.around.transport.pull(&order, permits.len(), PULL, self.spec.rank) => pulled,
+                changed = lanes.changed() => if changed.is_err() { return } else { continue },
+            };
+            lock(&self.gate.0).pulled(pulled.len(), Instant::now());
+            for delivery in pulled {
+                let Some(permit) = permits.pop() else { break };
+                self.start(delivery, permit, &serving);
+            }
+        }
+    }
+
+    /// Waits until something may be pulled.
+    async fn allowed(&self) -> usize {
+        loop {
+            let ended = self.gate.1.notified();
+            if let Some(closed) = self.spec.executor.closed_for() {
+                tokio::time::sleep(closed.min(Duration::from_secs(30))).await;
+                continue;
+            }
+            let wait = match lock(&self.gate.0).open(Instant::now()) {
+                Ok(many) => return many,
+                Err(wait) => wait,
+            };
+            match wait {
+                Some(until) => tokio::time::sleep_until(until).await,
+                None => ended.await,
+            }
+        }
+    }
+
+    /// The lane served last comes first for a while; then each lane in turn.
+    fn order(&self, serving: &[Serving], turn: usize) -> Vec<Lane> {
+        let mut lanes: Vec<Lane> = serving.iter().map(|s| s.lane.clone()).collect();
+        let len = lanes.len().max(1);
+        lanes.rotate_left(turn % len);
+        if let Some((last, since)) = &self.last
+            && since.elapsed() < self.spec.max_swap_wait
+            && let Some(at) = lanes.iter().position(|l| l.target == last.target)
+        {
+            let target = lanes[at].target.clone();
+            lanes.sort_by_key(|lane| lane.target != target);
+        }
+        lanes
+    }
+
+    fn start(&mut self, delivery: Box<dyn Delivery>, permit: OwnedSemaphorePermit, serving: &[Serving]) {
+        let lane = &delivery.offer().lane;
+        if self.last.as_ref().is_none_or(|(last, _)| last.target != lane.target) {
+            self.last = Some((lane.clone(), Instant::now()));
+        }
+        let model = serving.iter().find(|s| s.lane == *lane).map_or_else(|| lane.target.clone(), |s| s.model.clone());
+        let (around, gate, health) = (self.around.clone(), self.gate.clone(), self.health.clone());
+        self.attempts.spawn(async move {
+            let backend = around.backend.clone();
+            let verdict = attempt::run(around, delivery, model).await;
+            {
+                let mut gate = lock(&gate.0);
+                if gate.judge(&verdict, Instant::now()) {
+                    tracing::warn!(%backend, "too many failures: nothing is pulled until it has cooled down");
+                }
+                let broken = !gate.breaker.is_closed();
+                health.send_if_modified(|h| std::mem::replace(&mut h.broken, broken) != broken);
+            }
+            drop(permit);
+            gate.1.notify_waiters();
+        });
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
