@@ -37,7 +37,7 @@ pub enum Body {
 }
 
 /// A pulled offer. Dropping it unsettled is what a crash looks like: it is delivered again when its hold runs out.
-pub trait Delivery: Send + Debug {
+pub trait Delivery: Send + Sync + Debug {
     fn offer(&self) -> &Offer;
     fn body(&self) -> &Body;
     /// Fires when the broker withdraws the attempt.
