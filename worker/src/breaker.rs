@@ -140,7 +140,9 @@ mod tests {
     #[test]
     fn a_failed_probe_opens_it_again() {
         let (mut breaker, now) = (breaker(), Instant::now());
-        (0..3).for_each(|_| drop(breaker.failed(now)));
+        for _ in 0..3 {
+            breaker.failed(now);
+        }
         let later = now + Duration::from_secs(31);
         assert_eq!(breaker.allowance(later), Allowance::Probe);
         breaker.started(later);
