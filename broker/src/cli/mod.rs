@@ -1,0 +1,197 @@
+//! The command line: what can be typed, and the commands that talk to a running broker or look at its files.
+
+mod body;
+mod client;
+mod completions;
+mod jobs;
+mod log;
+mod logread;
+mod out;
+mod route;
+mod sse;
+mod submit;
+mod table;
+#[cfg(test)]
+mod tests;
+mod usage;
+mod watch;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use client::{Client, Error};
+use out::{Out, note};
+
+pub use body::BodyArgs;
+pub use completions::CompletionsArgs;
+pub use jobs::{CancelArgs, JobsArgs, RequeueArgs};
+pub use log::LogArgs;
+pub use route::RouteArgs;
+pub use submit::SubmitArgs;
+pub use usage::UsageArgs;
+pub use watch::WatchArgs;
+
+const ENVIRONMENT: &str = "\
+Environment:
+  PULLYARD_API_KEY  the key to send, when the broker asks for one
+
+Exit codes:
+  0  done
+  1  the job failed, was parked or cancelled, or the broker refused
+  2  wrong usage
+  3  no broker answered
+
+Examples:
+  pullyard serve
+  pullyard submit \"Why is the sky blue?\"
+  pullyard jobs --state parked";
+
+/// Everything that can be typed.
+#[derive(Debug, Parser)]
+#[command(name = "pullyard", version, about = "A broker for inference jobs, and its client", after_help = ENVIRONMENT)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Where the broker listens
+    // The address may hold a password.
+    #[arg(long, global = true, env = "PULLYARD_URL", hide_env_values = true, default_value = "http://127.0.0.1:8787")]
+    pub url: String,
+    /// Print JSON for programs: what the broker answered
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// The commands. The first two are the caller's, the others [`client`]'s.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the broker
+    #[command(after_help = "Examples:\n  pullyard serve\n  pullyard serve --config pullyard.yaml --listen 0.0.0.0:8787")]
+    Serve(ServeArgs),
+    /// Check a configuration without starting anything
+    #[command(after_help = "Example:\n  pullyard check --config pullyard.yaml")]
+    Check(CheckArgs),
+    #[command(flatten)]
+    Client(ClientCommand),
+}
+
+/// Commands that need no broker of their own.
+#[derive(Debug, Subcommand)]
+pub enum ClientCommand {
+    /// Send a job and wait for its answer
+    Submit(Box<SubmitArgs>),
+    /// Follow a job until it ends, printing its text as it comes
+    #[command(after_help = "Example:\n  pullyard watch 0198c2a4-7d1e-7c33-9a51-6f0d5f6f2b10")]
+    Watch(WatchArgs),
+    /// List jobs, or look at one
+    Jobs(JobsArgs),
+    /// Cancel jobs
+    #[command(after_help = "Example:\n  pullyard cancel 0198c2a4-7d1e-7c33-9a51-6f0d5f6f2b10")]
+    Cancel(CancelArgs),
+    /// Give parked jobs new attempts
+    #[command(after_help = "Example:\n  pullyard requeue 0198c2a4-7d1e-7c33-9a51-6f0d5f6f2b10 --max-attempts 5")]
+    Requeue(RequeueArgs),
+    /// Show what was used and what it cost
+    Usage(UsageArgs),
+    /// Say where a request would go and why, without sending it there
+    Route(Box<RouteArgs>),
+    /// Work on the event log's files, while no broker runs
+    Log(LogArgs),
+    /// Print a script that completes this command line in a shell
+    #[command(after_help = "Example:\n  pullyard completions bash > ~/.local/share/bash-completion/completions/pullyard")]
+    Completions(CompletionsArgs),
+}
+
+/// How to run the broker. What is given here wins over the configuration.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ServeArgs {
+    /// The configuration
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where to listen, such as 127.0.0.1:8787
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<String>,
+    /// Where the log and the read model are kept
+    #[arg(long, value_name = "DIR", env = "PULLYARD_DATA")]
+    pub data: Option<PathBuf>,
+    /// How the program's own messages look
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+    /// Which of the program's own messages are shown, such as info or pullyard_broker=debug
+    #[arg(long, value_name = "FILTER")]
+    pub log: Option<String>,
+}
+
+/// How the program's own messages look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// What to check.
+#[derive(Debug, Clone, Default, Args)]
+pub struct CheckArgs {
+    /// The configuration
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// Where the data is when nothing says otherwise.
+#[must_use]
+pub fn default_data_dir() -> PathBuf {
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|dir| dir.is_absolute());
+    absolute("XDG_DATA_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local/share")))
+        .map_or_else(|| "pullyard-data".into(), |base| base.join("pullyard"))
+}
+
+/// Runs one command to its end, tells the user on stderr what went wrong, and says how to exit.
+pub async fn client(global: &Global, command: ClientCommand) -> ExitCode {
+    let out = Out::stdout(global.json);
+    let done = tokio::select! {
+        done = Box::pin(dispatch(global, &out, command)) => done,
+        () = interrupted() => {
+            note("");
+            // Returning would wait for threads that read a terminal or a large log.
+            std::process::exit(130);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error.tell();
+            ExitCode::from(error.code())
+        }
+    }
+}
+
+async fn interrupted() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        // Without a handler, the signal ends the program by itself.
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn dispatch(global: &Global, out: &Out, command: ClientCommand) -> Result<(), Error> {
+    let client = || Client::new(&global.url);
+    match command {
+        ClientCommand::Submit(args) => submit::run(&client()?, out, *args).await,
+        ClientCommand::Watch(args) => watch::run(&client()?, out, &args).await,
+        ClientCommand::Jobs(args) => jobs::run(&client()?, out, args).await,
+        ClientCommand::Cancel(args) => jobs::cancel(&client()?, out, &args).await,
+        ClientCommand::Requeue(args) => jobs::requeue(&client()?, out, &args).await,
+        ClientCommand::Usage(args) => usage::run(&client()?, out, &args).await,
+        ClientCommand::Route(args) => route::run(&client()?, out, *args).await,
+        ClientCommand::Log(args) => log::run(out, args).await,
+        ClientCommand::Completions(args) => completions::run(out, &args),
+    }
+}
