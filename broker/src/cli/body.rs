@@ -27,7 +27,7 @@ pub struct BodyArgs {
     /// What the job yields to
     #[arg(long, value_parser = ["interactive", "normal", "batch"])]
     band: Option<String>,
-    /// Whether the job may leave this machine and its neighbours
+    /// Where the job may run: local keeps it away from cloud backends
     #[arg(long, value_parser = ["any", "local"])]
     scope: Option<String>,
     /// The system message

@@ -27,9 +27,15 @@ pub struct JobsArgs {
 #[derive(Debug, Clone, Subcommand)]
 enum One {
     /// Show a job and its answer
-    Show { id: String },
+    Show {
+        /// The job's id
+        id: String,
+    },
     /// Show what happened to a job
-    Events { id: String },
+    Events {
+        /// The job's id
+        id: String,
+    },
 }
 
 #[derive(Debug, Clone, Args)]

@@ -1,9 +1,12 @@
 //! Tables that a person can read and a program can cut into columns.
 
-use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table as Grid, presets};
+use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table as Grid, Width, presets};
 
 use super::client::Error;
 use super::out::{Out, flat};
+
+/// Columns that may be wrapped. An id, a name or a number that is cut cannot be copied.
+const PROSE: [&str; 2] = ["DETAILS", "FOUND"];
 
 /// Rows under a header. Numbers go to the right.
 #[derive(Debug)]
@@ -26,28 +29,22 @@ impl Table {
         out.text(&self.render(out.terminal))
     }
 
-    /// On a terminal long cells are wrapped and the header is underlined; elsewhere a row is always one line.
+    /// On a terminal prose is wrapped; elsewhere a row is always one line.
     pub(super) fn render(&self, terminal: bool) -> String {
         let mut grid = Grid::new();
         grid.load_style(presets::NOTHING);
         let arrangement = if terminal { ContentArrangement::Dynamic } else { ContentArrangement::Disabled };
         grid.set_content_arrangement(arrangement).set_header(self.header.iter().map(|name| self.cell(name, name)));
-        if terminal {
-            let wide = |column: usize, name: &str| self.rows.iter().map(|r| r[column].chars().count()).chain([name.chars().count()]).max();
-            let rule = self.header.iter().enumerate().map(|(i, name)| "─".repeat(wide(i, name).unwrap_or(0).min(36)));
-            grid.add_row(rule.collect::<Vec<_>>());
-        } else {
+        if !terminal {
             grid.force_no_tty();
         }
         for row in &self.rows {
             grid.add_row(self.header.iter().zip(row).map(|(name, cell)| self.cell(name, cell)));
         }
-        for column in grid.column_iter_mut() {
-            column.set_padding((0, 2));
-        }
-        // An id is there to be copied.
-        if let Some(first) = grid.column_mut(0) {
-            first.set_constraint(ColumnConstraint::ContentWidth);
+        for (column, name) in grid.column_iter_mut().zip(&self.header) {
+            let flows = terminal && PROSE.contains(&name.as_str());
+            let width = if flows { ColumnConstraint::LowerBoundary(Width::Fixed(20)) } else { ColumnConstraint::ContentWidth };
+            column.set_padding((0, 2)).set_constraint(width);
         }
         grid.lines().map(|line| format!("{}\n", line.trim_end())).collect()
     }

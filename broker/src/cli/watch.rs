@@ -110,7 +110,7 @@ impl Reading<'_> {
             && self.printed
         {
             self.end_line()?;
-            note(&format!("attempt {now} starts over: the text above is not part of the answer"));
+            note(&format!("attempt {now} starts over: the text so far is not part of the answer"));
             self.printed = false;
         }
         if !frame.id.is_empty() {
