@@ -1,5 +1,7 @@
 //! Decides and remembers: engine, event log, read model, HTTP APIs.
 
 pub mod core;
+pub mod engine;
+pub mod http;
 pub mod log;
 pub mod readmodel;

@@ -19,6 +19,8 @@ pub enum Command {
     Cancel { why: Arc<str> },
     Expire,
     Requeue { max_attempts: Option<u32> },
+    /// Aim a waiting job at a later target.
+    Reroute { to: u32, why: Arc<str> },
 }
 
 /// What the operator decides about retries and leases.
@@ -66,7 +68,8 @@ pub fn decide(job: Option<&Job>, command: Command, now: Timestamp, policy: &Poli
             | Command::LoseLease { .. }
             | Command::Cancel { .. }
             | Command::Expire
-            | Command::Requeue { .. } => Err(Rejection::Unknown),
+            | Command::Requeue { .. }
+            | Command::Reroute { .. } => Err(Rejection::Unknown),
         };
     };
     match command {
@@ -87,6 +90,12 @@ pub fn decide(job: Option<&Job>, command: Command, now: Timestamp, policy: &Poli
             }
             State::Queued | State::Deferred { .. } | State::Running { .. } | State::Parked { .. } => Ok(vec![Event::Cancelled { why }]),
         },
+        Command::Reroute { to, why } => Ok(match &job.state {
+            State::Queued | State::Deferred { .. } if to > job.target && (to as usize) < job.spec.targets.len() => {
+                vec![Event::Rerouted { from: job.target, to, why }]
+            }
+            State::Queued | State::Deferred { .. } | State::Running { .. } | State::Parked { .. } | State::Ended(_) => vec![],
+        }),
         Command::Expire => Ok(if job.state.is_terminal() { vec![] } else { vec![Event::Expired] }),
         Command::Requeue { max_attempts } => match &job.state {
             State::Parked { .. } => {

@@ -25,7 +25,7 @@ pub(crate) struct Fields<'a> {
     pub(crate) model: Option<Cow<'a, str>>,
     #[serde(default)]
     pub(crate) stream: Option<bool>,
-    #[serde(borrow, default)]
+    #[serde(default)]
     pub(crate) stream_options: Option<StreamOptions>,
     #[serde(borrow, default)]
     messages: Option<&'a RawValue>,
@@ -95,7 +95,7 @@ pub(crate) fn new_job(app: &App, body: Bytes, fields: &Fields<'_>, arrival: &Arr
     let route = match class {
         Some(class) => live.catalog.route(Ask::Class(class), &needs, scope)?,
         None if model == "auto" => {
-            let tags = classify::classify(&classify::read(&body).map_err(|e| Error::bad_request("messages", e.to_string()))?.0);
+            let tags = classify::classify(&classify::read(&body).map_err(|e| Error::bad_request("messages", e.to_string()))?);
             live.catalog.route(Ask::Class(tags.class.as_str()), &needs, scope)?
         }
         None => live.catalog.route(Ask::Model(model), &needs, scope)?,
@@ -141,8 +141,7 @@ pub(crate) fn new_job(app: &App, body: Bytes, fields: &Fields<'_>, arrival: &Arr
 }
 
 fn kind_of(fields: &Fields<'_>) -> Result<Kind, Error> {
-    let given = |raw: Option<&RawValue>| raw.filter(|r| r.get() != "null").map(RawValue::get);
-    match (given(fields.messages), given(fields.prompt), given(fields.input)) {
+    match (fields.messages.map(RawValue::get), fields.prompt.map(RawValue::get), fields.input.map(RawValue::get)) {
         (Some(messages), _, _) => {
             if !messages.starts_with('[') {
                 return Err(Error::bad_request("messages", "`messages` must be a list of messages"));
