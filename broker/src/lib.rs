@@ -1,5 +1,6 @@
 //! Decides and remembers: engine, event log, read model, HTTP APIs.
 
+pub mod config;
 pub mod core;
 pub mod engine;
 pub mod http;
