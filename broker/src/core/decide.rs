@@ -11,16 +11,43 @@ use pullyard_schemas::{Charge, Failure, FailureKind, Timestamp, Token, WorkerId}
 /// A request to change a job.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
-    Submit { spec: Box<Spec>, body: BodyAt },
-    Start { token: Token, worker: WorkerId, backend: Arc<str>, model: Arc<str> },
-    Complete { token: Token, charge: Charge, finish: Option<Arc<str>>, body: BodyAt },
-    Fail { token: Token, failure: Failure, charge: Option<Charge>, delivered: bool },
-    LoseLease { token: Token },
-    Cancel { why: Arc<str> },
+    Submit {
+        spec: Box<Spec>,
+        body: BodyAt,
+    },
+    Start {
+        token: Token,
+        worker: WorkerId,
+        backend: Arc<str>,
+        model: Arc<str>,
+    },
+    Complete {
+        token: Token,
+        charge: Charge,
+        finish: Option<Arc<str>>,
+        body: BodyAt,
+    },
+    Fail {
+        token: Token,
+        failure: Failure,
+        charge: Option<Charge>,
+        delivered: bool,
+    },
+    LoseLease {
+        token: Token,
+    },
+    Cancel {
+        why: Arc<str>,
+    },
     Expire,
-    Requeue { max_attempts: Option<u32> },
+    Requeue {
+        max_attempts: Option<u32>,
+    },
     /// Aim a waiting job at a later target.
-    Reroute { to: u32, why: Arc<str> },
+    Reroute {
+        to: u32,
+        why: Arc<str>,
+    },
 }
 
 /// What the operator decides about retries and leases.

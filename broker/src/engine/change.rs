@@ -17,7 +17,13 @@ use crate::core::schedule::Entry;
 use crate::log::Record;
 
 impl Engine {
-    pub(super) fn answer(&mut self, id: JobId, command: Command, done: Option<oneshot::Sender<Result<Arc<Job>, Rejection>>>, now: Timestamp) {
+    pub(super) fn answer(
+        &mut self,
+        id: JobId,
+        command: Command,
+        done: Option<oneshot::Sender<Result<Arc<Job>, Rejection>>>,
+        now: Timestamp,
+    ) {
         if self.jobs.contains_key(&id) {
             self.change(id, command, now, done);
         } else if let Some(done) = done {
@@ -27,7 +33,13 @@ impl Engine {
     }
 
     /// Decides a command on a live job and carries out what follows.
-    pub(super) fn change(&mut self, id: JobId, command: Command, now: Timestamp, done: Option<oneshot::Sender<Result<Arc<Job>, Rejection>>>) {
+    pub(super) fn change(
+        &mut self,
+        id: JobId,
+        command: Command,
+        now: Timestamp,
+        done: Option<oneshot::Sender<Result<Arc<Job>, Rejection>>>,
+    ) {
         self.change_with(id, command, &Bytes::new(), now, done);
     }
 
@@ -162,7 +174,11 @@ impl Engine {
             Event::AttemptFailed { .. } => counters.failed_attempts += 1,
             Event::LeaseLost { .. } => counters.lost_leases += 1,
             Event::Rerouted { .. } => counters.rerouted += 1,
-            Event::Submitted { .. } | Event::Leased { .. } | Event::Checkpointed { .. } | Event::Requeued { .. } | Event::Accounted { .. } => {}
+            Event::Submitted { .. }
+            | Event::Leased { .. }
+            | Event::Checkpointed { .. }
+            | Event::Requeued { .. }
+            | Event::Accounted { .. } => {}
         }
     }
 }

@@ -100,7 +100,8 @@ pub(super) fn spawn(
     let (groups, waiting) = channel();
     let stall = Stall::default();
     let written = Arc::new(AtomicU64::new(log.last().0));
-    let worker = Worker { log, flushing, hub, projector, engine, stall: stall.clone(), written: written.clone(), unsynced: None, held: None };
+    let worker =
+        Worker { log, flushing, hub, projector, engine, stall: stall.clone(), written: written.clone(), unsynced: None, held: None };
     let thread = std::thread::Builder::new().name("pullyard-log".into()).spawn(move || worker.run(&waiting))?;
     Ok((Committer { groups: Some(groups), thread: Some(thread), written }, stall))
 }
@@ -239,12 +240,17 @@ fn refuse(acks: &mut Vec<Ack>, why: &Arc<str>, engine: &mpsc::WeakUnboundedSende
         match ack {
             Ack::Accepted(answer, accepted) | Ack::Taken(answer, accepted) if !accepted.repeated => {
                 if let Some(engine) = engine.upgrade() {
-                    let _ =
-                        engine.send(Input::Cancel { job: accepted.view.job.id, why: "the event log could not be written".into(), done: None });
+                    let _ = engine.send(Input::Cancel {
+                        job: accepted.view.job.id,
+                        why: "the event log could not be written".into(),
+                        done: None,
+                    });
                 }
                 let _ = answer.send(Err(Refusal::Stalled(why.clone())));
             }
-            other @ (Ack::Accepted(..) | Ack::Taken(..) | Ack::Ended(..) | Ack::Changed(..) | Ack::Viewed(..) | Ack::Close(_)) => acks.push(other),
+            other @ (Ack::Accepted(..) | Ack::Taken(..) | Ack::Ended(..) | Ack::Changed(..) | Ack::Viewed(..) | Ack::Close(_)) => {
+                acks.push(other);
+            }
         }
     }
 }

@@ -10,8 +10,8 @@ use pullyard_schemas::{JobId, Lane};
 use tokio::sync::{mpsc, oneshot};
 
 use super::commit::Stall;
-use super::output::OutputHub;
 use super::lanes::{Capacity, Stats};
+use super::output::OutputHub;
 use crate::core::decide::{Policy, Rejection};
 use crate::core::schedule;
 
