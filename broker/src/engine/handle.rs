@@ -97,6 +97,7 @@ pub(super) enum Input {
     Capacity(Vec<(Lane, Capacity)>),
     Configure { policy: Policy, schedule: schedule::Options },
     Drain,
+    Stop,
 }
 
 /// The engine as everyone else sees it.
@@ -189,6 +190,11 @@ impl Handle {
     /// Stops intake.
     pub fn drain(&self) {
         self.send(Input::Drain);
+    }
+
+    /// Ends the engine after what was asked before; whoever still waits hears that the broker stops.
+    pub fn stop(&self) {
+        self.send(Input::Stop);
     }
 
     #[must_use]

@@ -86,6 +86,7 @@ pub fn start(
         group: Group::default(),
         last,
         draining: false,
+        stopping: false,
         policy: options.policy,
         clock: parts.clock,
         transport,
@@ -131,6 +132,7 @@ pub(super) struct Engine {
     pub(super) group: Group,
     pub(super) last: Seq,
     pub(super) draining: bool,
+    stopping: bool,
     pub(super) policy: Policy,
     pub(super) clock: fn() -> Timestamp,
     pub(super) transport: Arc<dyn Transport>,
@@ -146,7 +148,7 @@ impl Engine {
         let mut batch = Vec::with_capacity(TURN);
         let mut words = Vec::with_capacity(TURN);
         self.finish_turn();
-        loop {
+        while !self.stopping {
             let wait = self.timers.next().map(|at| at.since((self.clock)()));
             tokio::select! {
                 n = inputs.recv_many(&mut batch, TURN) => if n == 0 { break },
@@ -204,6 +206,7 @@ impl Engine {
                 self.schedule.set_options(schedule);
             }
             Input::Drain => self.draining = true,
+            Input::Stop => self.stopping = true,
         }
     }
 

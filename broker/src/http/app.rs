@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use pullyard_schemas::job::{BodyAt, Job, Outcome, State};
 use pullyard_schemas::{JobId, Seq, Timestamp};
+use tokio::sync::watch;
 
 use super::error::Error;
 use super::jobs::Filter;
@@ -40,11 +41,20 @@ pub struct App {
     pub clock: fn() -> Timestamp,
     pub max_body: u64,
     pub started: Timestamp,
+    /// Whether every backend has been asked for its models once.
+    pub discovered: watch::Receiver<bool>,
 }
 
 impl App {
     pub(crate) fn now(&self) -> Timestamp {
         (self.clock)()
+    }
+
+    /// Resolves when it is known what is served, so that the first request after a start is not told "no such model".
+    pub(crate) async fn discovered(&self) {
+        if !*self.discovered.borrow() {
+            let _ = self.discovered.clone().wait_for(|known| *known).await;
+        }
     }
 
     pub(crate) fn live_config(&self) -> Arc<LiveConfig> {

@@ -17,6 +17,7 @@ use super::{App, Request};
 use crate::engine::{Ended, Handle, Part, Subscription};
 
 pub(crate) async fn create(app: Arc<App>, request: Request) -> Result<Response, Error> {
+    app.discovered().await;
     let fields = intake::fields(&request.body)?;
     let arrival = Arrival {
         key: request.key.clone(),

@@ -36,6 +36,7 @@ pub(crate) async fn create(app: Arc<App>, request: Request, query: Wait) -> Resu
                 .ok_or_else(|| Error::bad_request("wait", format!("`wait` is {text:?}; a duration such as 30s is needed")))?,
         ),
     };
+    app.discovered().await;
     let fields = intake::fields(&request.body)?;
     let arrival =
         Arrival { key: request.key.clone(), idempotency_key: request.idempotency_key.as_deref(), live: false, default_band: Band::Normal };

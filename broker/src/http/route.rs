@@ -9,7 +9,8 @@ use super::error::Error;
 use super::jobs::reply;
 use super::{App, Request, intake};
 
-pub(crate) fn explain(app: &App, request: &Request) -> Result<Response, Error> {
+pub(crate) async fn explain(app: &App, request: &Request) -> Result<Response, Error> {
+    app.discovered().await;
     let fields = intake::fields(&request.body)?;
     let routed = intake::routed(&app.live_config(), &request.body, &fields)?;
     // The tags explain the request also where they did not decide.

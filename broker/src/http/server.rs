@@ -36,9 +36,10 @@ impl Default for Limits {
     }
 }
 
-/// Serves until `shutdown`, then lets open requests finish.
-pub async fn serve(app: Arc<App>, listener: TcpListener, limits: Limits, shutdown: CancellationToken) {
+/// Serves until `shutdown`, then lets open requests finish for as long as `linger`.
+pub async fn serve(app: Arc<App>, listener: TcpListener, limits: Limits, linger: Duration, shutdown: CancellationToken) {
     let connections = TaskTracker::new();
+    let cut = CancellationToken::new();
     loop {
         let socket = tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -54,7 +55,7 @@ pub async fn serve(app: Arc<App>, listener: TcpListener, limits: Limits, shutdow
         };
         let _ = socket.set_nodelay(true);
         let app = app.clone();
-        let shutdown = shutdown.clone();
+        let (shutdown, cut) = (shutdown.clone(), cut.clone());
         connections.spawn(async move {
             let service = service_fn(move |request| answer(app.clone(), request, limits));
             let connection = hyper::server::conn::http1::Builder::new()
@@ -67,7 +68,10 @@ pub async fn serve(app: Arc<App>, listener: TcpListener, limits: Limits, shutdow
                 finished = connection.as_mut() => finished,
                 () = shutdown.cancelled() => {
                     connection.as_mut().graceful_shutdown();
-                    connection.await
+                    tokio::select! {
+                        finished = connection => finished,
+                        () = cut.cancelled() => return,
+                    }
                 }
             };
             if let Err(error) = finished {
@@ -76,7 +80,11 @@ pub async fn serve(app: Arc<App>, listener: TcpListener, limits: Limits, shutdow
         });
     }
     connections.close();
-    connections.wait().await;
+    if tokio::time::timeout(linger, connections.wait()).await.is_err() {
+        tracing::warn!(open = connections.len(), "connections are cut");
+        cut.cancel();
+        connections.wait().await;
+    }
 }
 
 async fn answer(app: Arc<App>, request: HttpRequest<Incoming>, limits: Limits) -> Result<Response, Infallible> {
@@ -122,7 +130,7 @@ async fn dispatch(app: Arc<App>, request: HttpRequest<Incoming>, limits: Limits)
         }
         (&Method::POST, ["v1", "route"]) => {
             let request = read_request(&app, &parts.headers, body, key, limits).await?;
-            route::explain(&app, &request)
+            route::explain(&app, &request).await
         }
         (&Method::POST, ["v1", "jobs"]) => {
             let query = parse_query(query)?;
