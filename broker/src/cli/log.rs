@@ -13,6 +13,7 @@ use serde_json::json;
 use super::client::Error;
 use super::logread::{Check, Line, summary};
 use super::out::{Out, can_update, note, update};
+use crate::config::Config;
 use crate::log::{self, EventLog, FileLog, Options};
 
 const EXAMPLES: &str = "\
@@ -60,7 +61,7 @@ enum What {
 
 pub(super) async fn run(out: &Out, args: LogArgs) -> Result<(), Error> {
     let out = out.clone();
-    let data = args.data.unwrap_or_else(super::default_data_dir);
+    let data = args.data.unwrap_or_else(|| Config::default().data_dir(&super::env));
     let work = move || match args.what {
         What::Export { from, output } => export(&out, &open(&data)?, Seq(from), output.as_deref()),
         What::Show { job, last } => show(&out, &open(&data)?, job, last),

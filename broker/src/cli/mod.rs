@@ -1,6 +1,7 @@
 //! The command line: what can be typed, and the commands that talk to a running broker or look at its files.
 
 mod body;
+mod check;
 mod client;
 mod completions;
 mod jobs;
@@ -8,6 +9,7 @@ mod log;
 mod logread;
 mod out;
 mod route;
+mod serve;
 mod sse;
 mod submit;
 mod table;
@@ -16,19 +18,20 @@ mod tests;
 mod usage;
 mod watch;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
 use client::{Client, Error};
 use out::{Out, note};
 
 pub use body::BodyArgs;
+pub use check::CheckArgs;
 pub use completions::CompletionsArgs;
 pub use jobs::{CancelArgs, JobsArgs, RequeueArgs};
 pub use log::LogArgs;
 pub use route::RouteArgs;
+pub use serve::{LogFormat, ServeArgs};
 pub use submit::SubmitArgs;
 pub use usage::UsageArgs;
 pub use watch::WatchArgs;
@@ -71,7 +74,7 @@ pub struct Global {
     pub json: bool,
 }
 
-/// The commands. The first two are the caller's, the others [`client`]'s.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the broker
@@ -111,61 +114,38 @@ pub enum ClientCommand {
     Completions(CompletionsArgs),
 }
 
-/// How to run the broker. What is given here wins over the configuration.
-#[derive(Debug, Clone, Default, Args)]
-pub struct ServeArgs {
-    /// The configuration
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// Where to listen, such as 127.0.0.1:8787
-    #[arg(long, value_name = "ADDR")]
-    pub listen: Option<String>,
-    /// Where the log and the read model are kept
-    #[arg(long, value_name = "DIR", env = "PULLYARD_DATA")]
-    pub data: Option<PathBuf>,
-    /// How the program's own messages look
-    #[arg(long, value_enum, value_name = "FORMAT")]
-    pub log_format: Option<LogFormat>,
-    /// Which of the program's own messages are shown, such as info or pullyard_broker=debug
-    #[arg(long, value_name = "FILTER")]
-    pub log: Option<String>,
-}
-
-/// How the program's own messages look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    Text,
-    Json,
-}
-
-/// What to check.
-#[derive(Debug, Clone, Default, Args)]
-pub struct CheckArgs {
-    /// The configuration
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-}
-
-/// Where the data is when nothing says otherwise.
+/// Runs what was typed, and says how to exit.
 #[must_use]
-pub fn default_data_dir() -> PathBuf {
-    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|dir| dir.is_absolute());
-    absolute("XDG_DATA_HOME")
-        .or_else(|| absolute("HOME").map(|home| home.join(".local/share")))
-        .map_or_else(|| "pullyard-data".into(), |base| base.join("pullyard"))
+pub fn main() -> ExitCode {
+    let Cli { global, command } = Cli::parse();
+    let out = Out::stdout(global.json);
+    match command {
+        Command::Serve(args) => serve::run(&args),
+        Command::Check(args) => ended(check::run(&out, &args)),
+        Command::Client(command) => match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime.block_on(client(&global, &out, command)),
+            Err(error) => ended(Err(Error::Failed(format!("this machine gives no event loop: {error}")))),
+        },
+    }
 }
 
-/// Runs one command to its end, tells the user on stderr what went wrong, and says how to exit.
-pub async fn client(global: &Global, command: ClientCommand) -> ExitCode {
-    let out = Out::stdout(global.json);
-    let done = tokio::select! {
-        done = Box::pin(dispatch(global, &out, command)) => done,
+fn env(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+async fn client(global: &Global, out: &Out, command: ClientCommand) -> ExitCode {
+    tokio::select! {
+        done = Box::pin(dispatch(global, out, command)) => ended(done),
         () = interrupted() => {
             note("");
             // Returning would wait for threads that read a terminal or a large log.
             std::process::exit(130);
         }
-    };
+    }
+}
+
+/// Tells the user on stderr what went wrong.
+fn ended(done: Result<(), Error>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -1,0 +1,65 @@
+//! `pullyard check`: whether a broker would start with this configuration, without starting one.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::json;
+
+use super::client::Error;
+use super::out::Out;
+use super::table::pairs;
+use crate::config::{Backend, Config};
+use crate::yard;
+
+/// What to check.
+#[derive(Debug, Clone, Args)]
+pub struct CheckArgs {
+    /// The configuration
+    #[arg(long, value_name = "FILE", default_value = "pullyard.yaml")]
+    config: PathBuf,
+}
+
+pub(super) fn run(out: &Out, args: &CheckArgs) -> Result<(), Error> {
+    let config = Config::load(&args.config).map_err(|e| Error::Failed(e.to_string()))?;
+    // Secrets are looked up too: a broker that cannot find them does not start.
+    yard::check(&config, super::env).map_err(|e| Error::Failed(format!("{}: {e}", args.config.display())))?;
+    if out.json { out.answer(as_json(&config, &args.config).to_string().as_bytes()) } else { summary(out, &config, &args.config) }
+}
+
+fn summary(out: &Out, config: &Config, file: &Path) -> Result<(), Error> {
+    let mut rows = vec![("listen", config.listen.to_string()), ("data", config.data_dir(&super::env).display().to_string())];
+    rows.extend(config.keys.iter().map(|key| ("key", format!("{} (weight {})", key.name, key.weight))));
+    rows.extend(config.backends.iter().map(|backend| ("backend", describe(backend))));
+    if config.discover {
+        rows.push(("backend", "and what is found on this machine".to_owned()));
+    }
+    rows.extend(config.classes.iter().map(|(class, targets)| ("class", format!("{class}: {}", targets.join(", then ")))));
+    rows.extend(config.aliases.iter().map(|(name, to)| ("alias", format!("{name} means {to}"))));
+    out.text(&pairs(&rows))?;
+    out.line(&format!("{} is right (version {})", file.display(), config.version()))
+}
+
+fn describe(backend: &Backend) -> String {
+    let place = if backend.local { "local" } else { "cloud" };
+    let names: Vec<&str> = backend.models.iter().map(|m| &*m.name).collect();
+    let models = if names.is_empty() { "asked for its models".to_owned() } else { names.join(", ") };
+    format!("{} ({}, {place}, {} slots): {models}", backend.name, backend.adapter.name(), backend.slots)
+}
+
+fn as_json(config: &Config, file: &Path) -> serde_json::Value {
+    let backend = |b: &Backend| {
+        let models: Vec<&str> = b.models.iter().map(|m| &*m.name).collect();
+        json!({"name": &*b.name, "adapter": b.adapter.name(), "local": b.local, "slots": b.slots, "models": models})
+    };
+    json!({
+        "file": file.display().to_string(),
+        "version": &**config.version(),
+        "listen": config.listen.to_string(),
+        "data": config.data_dir(&super::env).display().to_string(),
+        "discover": config.discover,
+        "keys": config.keys.iter().map(|k| &*k.name).collect::<Vec<_>>(),
+        "backends": config.backends.iter().map(backend).collect::<Vec<_>>(),
+        "classes": config.classes,
+        "aliases": config.aliases,
+    })
+}
