@@ -1,3 +1,7 @@
 //! The `pullyard` binary.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    pullyard_broker::cli::main()
+}

@@ -1,1 +1,172 @@
-//! The configuration file.
+//! The configuration file: one typed YAML document, all of it optional.
+//!
+//! - [`Config`]: the document; `sections` has its parts and `backend` the backends.
+//! - `validate`: what the types alone cannot say.
+//! - [`units`], [`secret`], [`hours`], [`prices`]: values with a notation of their own.
+//! - [`discover()`]: the backends that the environment offers when the file names none.
+//! - [`Error`]: what is wrong, where, and what would be right.
+
+mod backend;
+pub mod discover;
+mod error;
+pub mod hours;
+mod place;
+pub mod prices;
+pub mod secret;
+mod sections;
+pub mod units;
+mod validate;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+pub use backend::{Adapter, Backend, Breaker, Leave, Model, Quirks, Timeouts};
+pub use discover::discover;
+pub use error::{Error, Place};
+pub use hours::Window;
+pub use prices::{Power, Price, Prices};
+pub use secret::SecretRef;
+pub use sections::{Bounds, Durability, Key, KeySecret, Log, Queue, Retries, Shim, ShimLeave};
+
+use crate::core::{decide, schedule};
+use place::Places;
+
+/// The whole file; what it leaves out has its default.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    #[serde(deserialize_with = "units::listen")]
+    pub listen: SocketAddr,
+    /// Whether it is meant that anyone who reaches a listener off loopback may use it without a key.
+    pub insecure_listen: bool,
+    /// Where the event log and the read model are; see [`Config::data_dir`] for the default.
+    pub data: Option<PathBuf>,
+    /// Whether backends are also looked for in the environment; true unless the file has `backends`.
+    pub discover: bool,
+    pub keys: Vec<Key>,
+    pub backends: Vec<Backend>,
+    /// Names that stand for any one of several models, best first.
+    pub classes: BTreeMap<Arc<str>, Vec<Arc<str>>>,
+    /// Names that stand for one model.
+    pub aliases: BTreeMap<Arc<str>, Arc<str>>,
+    pub retries: Retries,
+    pub queue: Queue,
+    pub shim: Shim,
+    pub log: Log,
+    pub limits: Bounds,
+    pub prices: Prices,
+    /// How long a worker may be silent.
+    #[serde(deserialize_with = "units::duration")]
+    pub lease: Duration,
+    /// How long running attempts may go on after the broker is told to stop.
+    #[serde(deserialize_with = "units::duration")]
+    pub drain_timeout: Duration,
+    #[serde(skip)]
+    version: Version,
+}
+
+/// Which text a configuration is from.
+#[derive(Clone, Debug, PartialEq)]
+struct Version(Arc<str>);
+
+impl Default for Version {
+    fn default() -> Self {
+        Self("built-in".into())
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8787)),
+            insecure_listen: false,
+            data: None,
+            discover: true,
+            keys: Vec::new(),
+            backends: Vec::new(),
+            classes: BTreeMap::new(),
+            aliases: BTreeMap::new(),
+            retries: Retries::default(),
+            queue: Queue::default(),
+            shim: Shim::default(),
+            log: Log::default(),
+            limits: Bounds::default(),
+            prices: Prices::default(),
+            lease: Duration::from_secs(30),
+            drain_timeout: Duration::from_secs(30),
+            version: Version::default(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads and checks the file.
+    ///
+    /// # Errors
+    /// When it cannot be read, or as [`Config::parse`].
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let text = std::fs::read_to_string(path).map_err(|source| Error::Read { file: path.into(), source })?;
+        Self::parse(&text, path)
+    }
+
+    /// Reads and checks a file's text; `file` is its name in errors.
+    ///
+    /// # Errors
+    /// When the text is not YAML, does not have the right shape, or contradicts itself.
+    pub fn parse(text: &str, file: &Path) -> Result<Self, Error> {
+        let places = Places::of(text);
+        let options = serde_saphyr::options! { with_snippet: false };
+        let mut config: Self = if places.is_blank() {
+            Self::default()
+        } else {
+            serde_saphyr::from_str_with_options(text, options).map_err(|e| Error::from_yaml(&e, file, &places))?
+        };
+        if places.has("backends") && !places.has("discover") {
+            config.discover = false;
+        }
+        let hash: String = Sha256::digest(text).iter().take(4).map(|b| format!("{b:02x}")).collect();
+        config.version = Version(hash.into());
+        config.validate().map_err(|fault| Error::from_fault(fault, file, &places))?;
+        Ok(config)
+    }
+
+    /// A short hash of the file's text, `built-in` where there is no file.
+    #[must_use]
+    pub fn version(&self) -> &Arc<str> {
+        &self.version.0
+    }
+
+    /// `data`, or else `pullyard` where the user's data belongs.
+    #[must_use]
+    pub fn data_dir(&self, env: &dyn Fn(&str) -> Option<String>) -> PathBuf {
+        if let Some(data) = &self.data {
+            return data.clone();
+        }
+        // The XDG specification says that a relative path is to be ignored.
+        let absolute = |name| env(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let home = || absolute("HOME").map(|home| home.join(".local/share"));
+        absolute("XDG_DATA_HOME").or_else(home).map_or_else(|| "pullyard-data".into(), |base| base.join("pullyard"))
+    }
+
+    /// What the core is told about retries and leases.
+    #[must_use]
+    pub fn policy(&self) -> decide::Policy {
+        decide::Policy { backoff_base: self.retries.backoff, backoff_max: self.retries.backoff_max, lease: self.lease }
+    }
+
+    /// What the core is told about the queue and the keys' shares.
+    #[must_use]
+    pub fn schedule(&self) -> schedule::Options {
+        let weights: HashMap<_, _> = self.keys.iter().map(|key| (Arc::clone(&key.name), key.weight)).collect();
+        schedule::Options { limits: self.queue.limits(), weights, age_after: self.queue.age_after }
+    }
+}

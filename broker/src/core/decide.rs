@@ -11,14 +11,43 @@ use pullyard_schemas::{Charge, Failure, FailureKind, Timestamp, Token, WorkerId}
 /// A request to change a job.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
-    Submit { spec: Box<Spec>, body: BodyAt },
-    Start { token: Token, worker: WorkerId, backend: Arc<str>, model: Arc<str> },
-    Complete { token: Token, charge: Charge, finish: Option<Arc<str>>, body: BodyAt },
-    Fail { token: Token, failure: Failure, charge: Option<Charge>, delivered: bool },
-    LoseLease { token: Token },
-    Cancel { why: Arc<str> },
+    Submit {
+        spec: Box<Spec>,
+        body: BodyAt,
+    },
+    Start {
+        token: Token,
+        worker: WorkerId,
+        backend: Arc<str>,
+        model: Arc<str>,
+    },
+    Complete {
+        token: Token,
+        charge: Charge,
+        finish: Option<Arc<str>>,
+        body: BodyAt,
+    },
+    Fail {
+        token: Token,
+        failure: Failure,
+        charge: Option<Charge>,
+        delivered: bool,
+    },
+    LoseLease {
+        token: Token,
+    },
+    Cancel {
+        why: Arc<str>,
+    },
     Expire,
-    Requeue { max_attempts: Option<u32> },
+    Requeue {
+        max_attempts: Option<u32>,
+    },
+    /// Aim a waiting job at a later target.
+    Reroute {
+        to: u32,
+        why: Arc<str>,
+    },
 }
 
 /// What the operator decides about retries and leases.
@@ -66,7 +95,8 @@ pub fn decide(job: Option<&Job>, command: Command, now: Timestamp, policy: &Poli
             | Command::LoseLease { .. }
             | Command::Cancel { .. }
             | Command::Expire
-            | Command::Requeue { .. } => Err(Rejection::Unknown),
+            | Command::Requeue { .. }
+            | Command::Reroute { .. } => Err(Rejection::Unknown),
         };
     };
     match command {
@@ -87,6 +117,12 @@ pub fn decide(job: Option<&Job>, command: Command, now: Timestamp, policy: &Poli
             }
             State::Queued | State::Deferred { .. } | State::Running { .. } | State::Parked { .. } => Ok(vec![Event::Cancelled { why }]),
         },
+        Command::Reroute { to, why } => Ok(match &job.state {
+            State::Queued | State::Deferred { .. } if to > job.target && (to as usize) < job.spec.targets.len() => {
+                vec![Event::Rerouted { from: job.target, to, why }]
+            }
+            State::Queued | State::Deferred { .. } | State::Running { .. } | State::Parked { .. } | State::Ended(_) => vec![],
+        }),
         Command::Expire => Ok(if job.state.is_terminal() { vec![] } else { vec![Event::Expired] }),
         Command::Requeue { max_attempts } => match &job.state {
             State::Parked { .. } => {

@@ -37,6 +37,7 @@ fn command() -> impl Strategy<Value = Command> {
         1 => Just(Command::Cancel { why: "w".into() }),
         1 => Just(Command::Expire),
         1 => Just(Command::Requeue { max_attempts: Some(2) }),
+        1 => (0u32..4).prop_map(|to| Command::Reroute { to, why: "x".into() }),
     ]
 }
 

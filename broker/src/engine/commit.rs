@@ -1,10 +1,11 @@
 //! The committer: one thread that owns the log, writes each group of events with one flush, and only then gives the
 //! answers that promise something.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pullyard_schemas::{JobId, Seq};
 use tokio::sync::{mpsc, oneshot};
@@ -34,10 +35,13 @@ impl Stall {
     }
 }
 
-/// An answer that waits for the disk.
+/// An answer that waits for the log.
 #[derive(Debug)]
 pub(super) enum Ack {
+    /// The client gets a job id.
     Accepted(oneshot::Sender<Result<Accepted, Refusal>>, Accepted),
+    /// The client waits for the end and has been promised nothing yet: written is enough.
+    Taken(oneshot::Sender<Result<Accepted, Refusal>>, Accepted),
     Ended(oneshot::Sender<Ended>, Ended),
     Changed(oneshot::Sender<Result<Arc<Job>, Rejection>>, Arc<Job>),
     Viewed(oneshot::Sender<Option<View>>, View),
@@ -45,7 +49,17 @@ pub(super) enum Ack {
     Close(JobId),
 }
 
-/// The events of one turn, with what follows from them once they are on disk.
+impl Ack {
+    /// Whether somebody relies on it, so that it must survive a power cut.
+    fn promises(&self) -> bool {
+        match self {
+            Self::Accepted(..) | Self::Ended(..) | Self::Changed(..) | Self::Viewed(..) => true,
+            Self::Taken(..) | Self::Close(_) => false,
+        }
+    }
+}
+
+/// The events of one turn, with what follows from them once they are in the log.
 #[derive(Debug, Default)]
 pub(super) struct Group {
     pub(super) records: Vec<Record>,
@@ -57,13 +71,23 @@ pub(super) struct Group {
 pub(super) struct Committer {
     pub(super) groups: Option<Sender<Group>>,
     pub(super) thread: Option<JoinHandle<()>>,
+    written: Arc<AtomicU64>,
+}
+
+impl Committer {
+    /// Everything up to here can be read back from the log.
+    pub(super) fn written(&self) -> Seq {
+        Seq(self.written.load(Ordering::Acquire))
+    }
 }
 
 /// How soon events must be on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Flushing {
-    /// `None`: before any answer. Otherwise answers wait for the write only, and this is the most that a power cut loses.
-    pub(super) every: Option<Duration>,
+    /// Whether answers wait for the disk, and not only for the operating system.
+    pub(super) before_answers: bool,
+    /// The most that a power cut takes of what nobody was promised.
+    pub(super) every: Duration,
 }
 
 pub(super) fn spawn(
@@ -75,9 +99,11 @@ pub(super) fn spawn(
 ) -> std::io::Result<(Committer, Stall)> {
     let (groups, waiting) = channel();
     let stall = Stall::default();
-    let worker = Worker { log, flushing, hub, projector, engine, stall: stall.clone(), unsynced: false };
+    let written = Arc::new(AtomicU64::new(log.last().0));
+    let worker =
+        Worker { log, flushing, hub, projector, engine, stall: stall.clone(), written: written.clone(), unsynced: None, held: None };
     let thread = std::thread::Builder::new().name("pullyard-log".into()).spawn(move || worker.run(&waiting))?;
-    Ok((Committer { groups: Some(groups), thread: Some(thread) }, stall))
+    Ok((Committer { groups: Some(groups), thread: Some(thread), written }, stall))
 }
 
 struct Worker {
@@ -87,18 +113,27 @@ struct Worker {
     projector: ProjectorHandle,
     engine: mpsc::WeakUnboundedSender<Input>,
     stall: Stall,
-    unsynced: bool,
+    written: Arc<AtomicU64>,
+    /// Since when there is something that a power cut would take.
+    unsynced: Option<Instant>,
+    /// What the read model learns once it is on disk: it must never know more than the log.
+    held: Option<(Vec<Update>, Seq)>,
 }
 
 impl Worker {
     fn run(mut self, waiting: &Receiver<Group>) {
         loop {
-            let first = match self.flushing.every.filter(|_| self.unsynced) {
+            let due = self.unsynced.map(|since| (since + self.flushing.every).saturating_duration_since(Instant::now()));
+            let first = match due {
                 None => match waiting.recv() {
                     Ok(group) => group,
                     Err(_) => break,
                 },
-                Some(every) => match waiting.recv_timeout(every) {
+                Some(Duration::ZERO) => {
+                    self.sync();
+                    continue;
+                }
+                Some(wait) => match waiting.recv_timeout(wait) {
                     Ok(group) => group,
                     Err(RecvTimeoutError::Timeout) => {
                         self.sync();
@@ -115,32 +150,54 @@ impl Worker {
                 group.floor = more.floor;
             }
             self.write(&mut group);
+            self.hold(group.updates, group.floor);
             for ack in group.acks {
                 deliver(ack, &self.hub);
             }
-            if !group.updates.is_empty() {
-                self.projector.send(group.updates, group.floor);
-            }
+            self.release();
         }
         self.sync();
     }
 
     fn sync(&mut self) {
-        if let Err(error) = self.log.sync() {
-            tracing::error!(%error, "event log cannot be flushed");
+        match self.log.sync() {
+            Ok(()) => self.unsynced = None,
+            Err(error) => {
+                tracing::error!(%error, "event log cannot be flushed");
+                // Tried again with the next group, or when as much time has passed again.
+                self.unsynced = Some(Instant::now());
+            }
         }
-        self.unsynced = false;
+        self.release();
+    }
+
+    fn hold(&mut self, updates: Vec<Update>, floor: Seq) {
+        if updates.is_empty() {
+            return;
+        }
+        match &mut self.held {
+            Some((held, at)) => {
+                held.extend(updates);
+                *at = floor;
+            }
+            None => self.held = Some((updates, floor)),
+        }
+    }
+
+    fn release(&mut self) {
+        if self.unsynced.is_none()
+            && let Some((updates, floor)) = self.held.take()
+        {
+            self.projector.send(updates, floor);
+        }
     }
 
     /// Returns only when the group is written: events that were applied are never dropped. Until then intake is
     /// closed, and who waits for a promise in this group is told that there will be none.
     fn write(&mut self, group: &mut Group) {
-        if group.records.is_empty() {
-            return;
-        }
-        let durability = if self.flushing.every.is_some() { Durability::Written } else { Durability::Flush };
+        let promised = self.flushing.before_answers && group.acks.iter().any(Ack::promises);
         let mut told = false;
-        while let Err(error) = self.log.append(&group.records, durability) {
+        while let Err(error) = self.append(&group.records, promised) {
             let why: Arc<str> = error.to_string().into();
             if !told {
                 tracing::error!(%error, "event log cannot be written; intake is closed until it can");
@@ -154,7 +211,26 @@ impl Worker {
             tracing::info!("event log can be written again; intake is open");
             self.stall.set(None);
         }
-        self.unsynced = self.flushing.every.is_some();
+        if let Some(last) = group.records.last() {
+            self.written.store(last.envelope.seq.0, Ordering::Release);
+        }
+    }
+
+    fn append(&mut self, records: &[Record], flush: bool) -> Result<(), crate::log::Error> {
+        if records.is_empty() {
+            if flush && self.unsynced.is_some() {
+                self.log.sync()?;
+                self.unsynced = None;
+            }
+            return Ok(());
+        }
+        self.log.append(records, if flush { Durability::Flush } else { Durability::Written })?;
+        if flush {
+            self.unsynced = None;
+        } else {
+            self.unsynced.get_or_insert_with(Instant::now);
+        }
+        Ok(())
     }
 }
 
@@ -162,14 +238,19 @@ impl Worker {
 fn refuse(acks: &mut Vec<Ack>, why: &Arc<str>, engine: &mpsc::WeakUnboundedSender<Input>) {
     for ack in std::mem::take(acks) {
         match ack {
-            Ack::Accepted(answer, accepted) if !accepted.repeated => {
+            Ack::Accepted(answer, accepted) | Ack::Taken(answer, accepted) if !accepted.repeated => {
                 if let Some(engine) = engine.upgrade() {
-                    let _ =
-                        engine.send(Input::Cancel { job: accepted.job.id, why: "the event log could not be written".into(), done: None });
+                    let _ = engine.send(Input::Cancel {
+                        job: accepted.view.job.id,
+                        why: "the event log could not be written".into(),
+                        done: None,
+                    });
                 }
                 let _ = answer.send(Err(Refusal::Stalled(why.clone())));
             }
-            other @ (Ack::Accepted(..) | Ack::Ended(..) | Ack::Changed(..) | Ack::Viewed(..) | Ack::Close(_)) => acks.push(other),
+            other @ (Ack::Accepted(..) | Ack::Taken(..) | Ack::Ended(..) | Ack::Changed(..) | Ack::Viewed(..) | Ack::Close(_)) => {
+                acks.push(other);
+            }
         }
     }
 }
@@ -177,7 +258,7 @@ fn refuse(acks: &mut Vec<Ack>, why: &Arc<str>, engine: &mpsc::WeakUnboundedSende
 fn deliver(ack: Ack, hub: &OutputHub) {
     // A closed channel means that nobody waits any more, which is the client's right.
     match ack {
-        Ack::Accepted(answer, accepted) => drop(answer.send(Ok(accepted))),
+        Ack::Accepted(answer, accepted) | Ack::Taken(answer, accepted) => drop(answer.send(Ok(accepted))),
         Ack::Ended(answer, ended) => drop(answer.send(ended)),
         Ack::Changed(answer, job) => drop(answer.send(Ok(job))),
         Ack::Viewed(answer, view) => drop(answer.send(Some(view))),

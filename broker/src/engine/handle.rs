@@ -1,5 +1,6 @@
 //! What the rest of the program may ask of the engine. Cheap to clone; channels stay inside.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +10,10 @@ use pullyard_schemas::{JobId, Lane};
 use tokio::sync::{mpsc, oneshot};
 
 use super::commit::Stall;
+use super::lanes::{Capacity, Stats};
 use super::output::OutputHub;
-use super::turn::Capacity;
-use crate::core::decide::Rejection;
+use crate::core::decide::{Policy, Rejection};
+use crate::core::schedule;
 
 /// A request that has been read, checked and routed.
 #[derive(Debug)]
@@ -25,7 +27,7 @@ pub struct NewJob {
 /// A job that the log has.
 #[derive(Clone, Debug)]
 pub struct Accepted {
-    pub job: Arc<Job>,
+    pub view: View,
     /// An earlier submission with the same idempotency key is meant.
     pub repeated: bool,
 }
@@ -60,16 +62,42 @@ pub struct View {
     pub expected_start: Option<Duration>,
 }
 
+/// Which live jobs are wanted, and how many at the most.
+pub struct Page {
+    pub takes: Box<dyn Fn(&Job) -> bool + Send>,
+    /// Older than this.
+    pub before: Option<JobId>,
+    pub limit: usize,
+}
+
+impl fmt::Debug for Page {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Page").field("before", &self.before).field("limit", &self.limit).finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Submission {
+    pub(super) new: NewJob,
+    pub(super) accepted: oneshot::Sender<Result<Accepted, Refusal>>,
+    pub(super) ended: Option<oneshot::Sender<Ended>>,
+    /// The client is told the job's id, so the answer waits for the disk.
+    pub(super) promise: bool,
+}
+
 #[derive(Debug)]
 pub(super) enum Input {
-    Submit { new: NewJob, accepted: oneshot::Sender<Result<Accepted, Refusal>>, ended: Option<oneshot::Sender<Ended>> },
+    Submit(Submission),
     Cancel { job: JobId, why: Arc<str>, done: Option<oneshot::Sender<Result<Arc<Job>, Rejection>>> },
     Requeue { job: JobId, max_attempts: Option<u32>, done: oneshot::Sender<Result<Arc<Job>, Rejection>> },
     Get { job: JobId, view: oneshot::Sender<Option<View>> },
-    Live { list: oneshot::Sender<Vec<Arc<Job>>> },
+    List { page: Page, list: oneshot::Sender<Vec<Arc<Job>>> },
+    Stats { stats: oneshot::Sender<Stats> },
     Await { job: JobId, ended: oneshot::Sender<Ended> },
     Capacity(Vec<(Lane, Capacity)>),
+    Configure { policy: Policy, schedule: schedule::Options },
     Drain,
+    Stop,
 }
 
 /// The engine as everyone else sees it.
@@ -87,16 +115,16 @@ impl Handle {
     /// When the queue is full, the log cannot be written, or the broker is stopping; then there is no such job.
     pub async fn submit(&self, new: NewJob) -> Result<Accepted, Refusal> {
         let (accepted, answer) = oneshot::channel();
-        self.send(Input::Submit { new, accepted, ended: None });
+        self.send(Input::Submit(Submission { new, accepted, ended: None, promise: true }));
         answer.await.unwrap_or(Err(Refusal::Draining))
     }
 
-    /// For a client that waits: the first channel answers only with a refusal or when the job is on disk, the second
-    /// when the job's end is.
-    pub fn submit_and_wait(&self, new: NewJob) -> (oneshot::Receiver<Result<Accepted, Refusal>>, oneshot::Receiver<Ended>) {
+    /// For a client that waits: the first channel answers when the job is taken, the second when its end is on disk.
+    /// With `promise` the first one waits for the disk too; without, nothing may be told to the client before the end.
+    pub fn submit_and_wait(&self, new: NewJob, promise: bool) -> (oneshot::Receiver<Result<Accepted, Refusal>>, oneshot::Receiver<Ended>) {
         let (accepted, answer) = oneshot::channel();
         let (ended, end) = oneshot::channel();
-        self.send(Input::Submit { new, accepted, ended: Some(ended) });
+        self.send(Input::Submit(Submission { new, accepted, ended: Some(ended), promise }));
         (answer, end)
     }
 
@@ -128,11 +156,23 @@ impl Handle {
         answer.await.ok().flatten()
     }
 
-    /// Every job in the engine's memory.
-    pub async fn live(&self) -> Vec<Arc<Job>> {
+    /// Jobs in the engine's memory, newest first.
+    pub async fn list(&self, page: Page) -> Vec<Arc<Job>> {
         let (list, answer) = oneshot::channel();
-        self.send(Input::Live { list });
+        self.send(Input::List { page, list });
         answer.await.unwrap_or_default()
+    }
+
+    /// Counts; `None` when the engine has stopped.
+    pub async fn stats(&self) -> Option<Stats> {
+        let (stats, answer) = oneshot::channel();
+        self.send(Input::Stats { stats });
+        answer.await.ok()
+    }
+
+    /// Puts new settings in force from the next decision on.
+    pub fn configure(&self, policy: Policy, schedule: schedule::Options) {
+        self.send(Input::Configure { policy, schedule });
     }
 
     /// Resolves when the job ends; at once when it just has; never answers for a job that is not live.
@@ -150,6 +190,11 @@ impl Handle {
     /// Stops intake.
     pub fn drain(&self) {
         self.send(Input::Drain);
+    }
+
+    /// Ends the engine after what was asked before; whoever still waits hears that the broker stops.
+    pub fn stop(&self) {
+        self.send(Input::Stop);
     }
 
     #[must_use]

@@ -4,15 +4,23 @@
 //! group, apply them, and run the effects. Answers that promise something travel with the group and are given when it
 //! is on disk; offers do not wait for the disk, because a client that was promised nothing loses nothing.
 
+mod answer;
+mod change;
 mod commit;
 mod handle;
+mod lanes;
 mod output;
 mod recover;
+mod report;
+mod submit;
+#[cfg(test)]
+mod tests;
 mod timers;
 mod turn;
 
 pub use commit::Stall;
-pub use handle::{Accepted, Ended, Handle, NewJob, Refusal, View};
+pub use handle::{Accepted, Ended, Handle, NewJob, Page, Refusal, View};
+pub use lanes::{Capacity, LaneStats, Stats};
 pub use output::{OutputHub, Part, Subscription};
 pub use recover::Error;
-pub use turn::{Capacity, Options, Parts, start};
+pub use turn::{Options, Parts, start};

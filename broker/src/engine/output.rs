@@ -92,9 +92,10 @@ impl Subscription {
 
     /// The next chunk as soon as there is one.
     pub async fn next(&mut self) -> Part {
+        let live = self.live.clone();
         loop {
             // Registered before looking, so that a chunk in between is not missed.
-            let changed = self.live.changed.notified();
+            let changed = live.changed.notified();
             if let Some(part) = self.ready() {
                 return part;
             }

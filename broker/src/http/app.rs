@@ -6,11 +6,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use pullyard_schemas::job::{BodyAt, Job, Outcome, State};
 use pullyard_schemas::{JobId, Seq, Timestamp};
+use tokio::sync::watch;
 
 use super::error::Error;
 use super::jobs::Filter;
 use crate::core::policy::Catalog;
-use crate::engine::{Ended, Handle, View};
+use crate::engine::{Ended, Handle, NewJob, Page, Refusal, View};
 use crate::log::{LogReader, Record};
 use crate::readmodel::{self, ReadModel};
 
@@ -26,6 +27,8 @@ pub struct LiveConfig {
     /// How long a stream's headers are held back, so that errors keep their status code.
     pub hold: Duration,
     pub keep_alive: Duration,
+    /// Whether a job goes on when the client that waits for it leaves.
+    pub keep_on_leave: bool,
 }
 
 /// Shared by every connection.
@@ -38,11 +41,20 @@ pub struct App {
     pub clock: fn() -> Timestamp,
     pub max_body: u64,
     pub started: Timestamp,
+    /// Whether every backend has been asked for its models once.
+    pub discovered: watch::Receiver<bool>,
 }
 
 impl App {
     pub(crate) fn now(&self) -> Timestamp {
         (self.clock)()
+    }
+
+    /// Resolves when it is known what is served, so that the first request after a start is not told "no such model".
+    pub(crate) async fn discovered(&self) {
+        if !*self.discovered.borrow() {
+            let _ = self.discovered.clone().wait_for(|known| *known).await;
+        }
     }
 
     pub(crate) fn live_config(&self) -> Arc<LiveConfig> {
@@ -88,9 +100,10 @@ impl App {
     }
 
     /// Newest first: live jobs from the engine's memory, ended ones from the read model.
-    pub(crate) async fn list(&self, filter: &Filter, after: Option<JobId>, limit: usize) -> Result<Vec<Arc<Job>>, Error> {
-        let mut jobs: Vec<Arc<Job>> = self.engine.live().await;
-        jobs.retain(|job| filter.takes(job) && after.is_none_or(|after| job.id < after));
+    pub(crate) async fn list(&self, filter: &Arc<Filter>, before: Option<JobId>, limit: usize) -> Result<Vec<Arc<Job>>, Error> {
+        let takes = filter.clone();
+        let page = Page { takes: Box::new(move |job| takes.takes(job)), before, limit };
+        let mut jobs: Vec<Arc<Job>> = self.engine.list(page).await;
         let wanted = readmodel::Filter {
             state: filter.state.clone(),
             class: filter.class.clone(),
@@ -101,12 +114,24 @@ impl App {
             until: None,
         };
         let model = self.readmodel.clone();
-        let ended = blocking(move || model.list(&wanted, after, limit)).await?;
+        let ended = blocking(move || model.list(&wanted, before, limit)).await?;
         jobs.extend(ended.into_iter().map(Arc::new));
         jobs.sort_by_key(|job| std::cmp::Reverse(job.id));
         jobs.dedup_by_key(|job| job.id);
         jobs.truncate(limit);
         Ok(jobs)
+    }
+
+    /// The ended job that this idempotency key was used for.
+    pub(crate) async fn repeated(&self, new: &NewJob) -> Result<Option<JobId>, Error> {
+        let (Some(idempotency_key), Some(print)) = (new.spec.idempotency_key.clone(), new.spec.fingerprint) else { return Ok(None) };
+        let (model, key) = (self.readmodel.clone(), new.spec.labels.key.clone());
+        let known = blocking(move || model.idempotent(key.as_deref(), &idempotency_key)).await?;
+        match known {
+            None => Ok(None),
+            Some((id, first)) if first == print => Ok(Some(id)),
+            Some((id, _)) => Err(Refusal::KeyReused(id).into()),
+        }
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
@@ -15,9 +14,10 @@ use tokio::sync::{mpsc, oneshot};
 use super::error::Error;
 use super::intake::{self, Arrival};
 use super::{App, Request};
-use crate::engine::{Accepted, Ended, Handle, Part, Refusal, Subscription};
+use crate::engine::{Ended, Handle, Part, Subscription};
 
 pub(crate) async fn create(app: Arc<App>, request: Request) -> Result<Response, Error> {
+    app.discovered().await;
     let fields = intake::fields(&request.body)?;
     let arrival = Arrival {
         key: request.key.clone(),
@@ -29,11 +29,45 @@ pub(crate) async fn create(app: Arc<App>, request: Request) -> Result<Response, 
     let usage = fields.stream_options.as_ref().is_some_and(|o| o.include_usage);
     let new = intake::new_job(&app, request.body.clone(), &fields, &arrival, app.now())?;
     drop(fields);
+    if let Some(id) = app.repeated(&new).await? {
+        let ended = app.ended_from_log(id).await?;
+        return if streamed { completed_stream(&ended, usage) } else { completed_whole(&ended) };
+    }
     let id = new.id;
-    let (accepted, ended) = app.engine.submit_and_wait(new);
+    // A client that streams is told the job's id in the headers; one that does not hears nothing before the end.
+    let (accepted, ended) = app.engine.submit_and_wait(new, streamed);
     // A retry with a key waits for the first job, which is not this connection's to cancel.
-    let leaver = Leaver { engine: app.engine.clone(), job: request.idempotency_key.is_none().then_some(id) };
-    if streamed { stream(app, id, accepted, ended, leaver, usage).await } else { whole(&app, accepted, ended, leaver).await }
+    let keep = request.idempotency_key.is_some() || request.keep_on_leave.unwrap_or(app.live_config().keep_on_leave);
+    let mut leaver = Leaver { engine: app.engine.clone(), job: (!keep).then_some(id) };
+    let accepted = match accepted.await {
+        Ok(Ok(accepted)) => accepted,
+        Ok(Err(refusal)) => {
+            leaver.job = None;
+            return Err(refusal.into());
+        }
+        Err(_) => return Err(Error::unavailable("the broker is shutting down", 5)),
+    };
+    let waiting = Waiting { job: accepted.view.job, ended, leaver };
+    if streamed { stream(app, waiting, usage).await } else { whole(&app, waiting).await }
+}
+
+/// A job and the connection that waits for it.
+struct Waiting {
+    job: Arc<Job>,
+    ended: oneshot::Receiver<Ended>,
+    leaver: Leaver,
+}
+
+impl Waiting {
+    async fn end(&mut self, app: &App) -> Result<Ended, Error> {
+        let ended = match (&mut self.ended).await {
+            Ok(ended) => ended,
+            // Another request's job, which ended before this one asked.
+            Err(_) => app.ended_from_log(self.job.id).await?,
+        };
+        self.leaver.job = None;
+        Ok(ended)
+    }
 }
 
 /// Cancels the job when the client leaves before its end.
@@ -50,26 +84,13 @@ impl Drop for Leaver {
     }
 }
 
-async fn whole(
-    app: &App,
-    accepted: oneshot::Receiver<Result<Accepted, Refusal>>,
-    mut ended: oneshot::Receiver<Ended>,
-    mut leaver: Leaver,
-) -> Result<Response, Error> {
-    let job = match accepted.await {
-        Ok(Ok(accepted)) => accepted,
-        Ok(Err(refusal)) => {
-            leaver.job = None;
-            return Err(refusal.into());
-        }
-        Err(_) => return Err(Error::unavailable("the broker is shutting down", 5)),
-    };
-    let ended = match (&mut ended).await {
-        Ok(ended) => ended,
-        Err(_) => app.ended_from_log(job.job.id).await?,
-    };
-    leaver.job = None;
-    let output = completed(&ended)?;
+async fn whole(app: &App, mut waiting: Waiting) -> Result<Response, Error> {
+    let ended = waiting.end(app).await?;
+    completed_whole(&ended)
+}
+
+fn completed_whole(ended: &Ended) -> Result<Response, Error> {
+    let output = completed(ended)?;
     let mut response = Response::new(Body::from(output));
     headers(&mut response, &ended.job, "application/json");
     Ok(response)
@@ -96,9 +117,19 @@ fn headers(response: &mut Response, job: &Job, kind: &'static str) {
         headers.insert("x-job-id", id);
     }
     headers.insert("x-pullyard-attempts", job.attempts.into());
+    if job.target > 0 {
+        headers.insert("x-pullyard-fallback", HeaderValue::from_static("true"));
+    }
     if let State::Ended(Outcome::Completed { charge, .. }) = &job.state {
-        for (name, value) in [("x-pullyard-backend", &charge.backend), ("x-pullyard-model", &charge.model)] {
-            if let Ok(value) = HeaderValue::from_str(value) {
+        let took = u64::try_from(job.updated_at.since(job.submitted_at).as_millis()).unwrap_or(u64::MAX);
+        headers.insert("x-pullyard-queue-ms", took.saturating_sub(charge.busy_ms).into());
+        let cost = if charge.cost_nanos == 0 { String::new() } else { format!("{:.9}", charge.cost_nanos as f64 / 1e9) };
+        for (name, value) in
+            [("x-pullyard-backend", &*charge.backend), ("x-pullyard-model", &*charge.model), ("x-pullyard-cost-usd", &*cost)]
+        {
+            if !value.is_empty()
+                && let Ok(value) = HeaderValue::from_str(value)
+            {
                 headers.insert(name, value);
             }
         }
@@ -106,25 +137,9 @@ fn headers(response: &mut Response, job: &Job, kind: &'static str) {
 }
 
 /// Nothing is sent until the first chunk, the end, or the hold's end: until then an error has its own status code.
-async fn stream(
-    app: Arc<App>,
-    id: JobId,
-    accepted: oneshot::Receiver<Result<Accepted, Refusal>>,
-    mut ended: oneshot::Receiver<Ended>,
-    mut leaver: Leaver,
-    usage: bool,
-) -> Result<Response, Error> {
-    let job = match accepted.await {
-        Ok(Ok(accepted)) => accepted,
-        Ok(Err(refusal)) => {
-            leaver.job = None;
-            return Err(refusal.into());
-        }
-        Err(_) => return Err(Error::unavailable("the broker is shutting down", 5)),
-    };
-    let id = if job.repeated { job.job.id } else { id };
+async fn stream(app: Arc<App>, mut waiting: Waiting, usage: bool) -> Result<Response, Error> {
     let live = app.live_config();
-    let mut chunks = app.engine.outputs().subscribe(id);
+    let mut chunks = app.engine.outputs().subscribe(waiting.job.id);
     let mut first = None;
     let hold = tokio::time::sleep(live.hold);
     tokio::pin!(hold);
@@ -135,17 +150,13 @@ async fn stream(
                 Part::Chunk(_, _, data) => { first = Some(data); break }
                 Part::Closed => chunks = None,
             },
-            end = &mut ended => {
-                leaver.job = None;
-                let end = match end { Ok(end) => end, Err(_) => app.ended_from_log(id).await? };
-                return completed_stream(&end, usage);
-            }
+            end = waiting.end(&app) => return completed_stream(&end?, usage),
             () = &mut hold => break,
         }
     }
     let (frames, body) = mpsc::channel::<Bytes>(64);
     let mut response = Response::new(Body::from_stream(Frames(body)));
-    headers(&mut response, &job.job, "text/event-stream");
+    headers(&mut response, &waiting.job, "text/event-stream");
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     tokio::spawn(async move {
         if let Some(data) = first
@@ -153,19 +164,13 @@ async fn stream(
         {
             return;
         }
-        pump(chunks, ended, frames, usage, live.keep_alive, &mut leaver).await;
+        pump(&app, waiting, chunks, frames, usage).await;
     });
     Ok(response)
 }
 
-async fn pump(
-    mut chunks: Option<Subscription>,
-    mut ended: oneshot::Receiver<Ended>,
-    frames: mpsc::Sender<Bytes>,
-    usage: bool,
-    keep_alive: Duration,
-    leaver: &mut Leaver,
-) {
+async fn pump(app: &App, mut waiting: Waiting, mut chunks: Option<Subscription>, frames: mpsc::Sender<Bytes>, usage: bool) {
+    let keep_alive = app.live_config().keep_alive;
     loop {
         let send = tokio::select! {
             biased;
@@ -173,14 +178,12 @@ async fn pump(
                 Part::Chunk(_, _, data) => frame(&data, usage),
                 Part::Closed => { chunks = None; continue }
             },
-            end = &mut ended => {
-                leaver.job = None;
-                let Ok(end) = end else { return };
+            end = waiting.end(app) => {
                 // What came between the last look and the end.
                 while let Some(Part::Chunk(_, _, data)) = chunks.as_mut().and_then(Subscription::ready) {
                     if frames.send(frame(&data, usage)).await.is_err() { return }
                 }
-                let last = match completed(&end) {
+                let last = match end.and_then(|end| completed(&end)) {
                     Ok(_) => Bytes::from_static(b"data: [DONE]\n\n"),
                     Err(error) => Bytes::from(format!("data: {}\n\n", error.body())),
                 };

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,11 +10,12 @@ use pullyard_schemas::job::{Kind, Labels, OnInterrupt, Spec};
 use pullyard_schemas::{Band, JobId, Needs, Scope, Timestamp};
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
 
-use super::App;
 use super::error::Error;
-use crate::core::classify;
-use crate::core::policy::Ask;
+use super::{App, LiveConfig};
+use crate::core::classify::{self, Tags};
+use crate::core::policy::{Ask, Route};
 use crate::engine::NewJob;
 
 /// The fields that Pullyard reads; all others are the model server's and pass through untouched.
@@ -25,7 +25,7 @@ pub(crate) struct Fields<'a> {
     pub(crate) model: Option<Cow<'a, str>>,
     #[serde(default)]
     pub(crate) stream: Option<bool>,
-    #[serde(borrow, default)]
+    #[serde(default)]
     pub(crate) stream_options: Option<StreamOptions>,
     #[serde(borrow, default)]
     messages: Option<&'a RawValue>,
@@ -38,7 +38,7 @@ pub(crate) struct Fields<'a> {
     #[serde(borrow, default)]
     class: Option<Cow<'a, str>>,
     #[serde(default)]
-    band: Option<Band>,
+    pub(crate) band: Option<Band>,
     #[serde(default)]
     scope: Option<Scope>,
     #[serde(borrow, default)]
@@ -81,25 +81,46 @@ pub(crate) fn fields(body: &[u8]) -> Result<Fields<'_>, Error> {
         Some(_) => return Err(Error::bad_request("", "the body must be a JSON object")),
         None => return Err(Error::bad_request("", "the body is empty; a JSON object is needed")),
     }
-    serde_json::from_slice(body).map_err(|e| Error::bad_request("", format!("the body is not the JSON that is needed: {e}")))
+    let wrong = |e: serde_json::Error| Error::bad_request("", format!("the body is not the JSON that is needed: {e}"));
+    // Half of a surrogate pair is valid JSON to a reader that does not decode it, and stops model servers that do.
+    if memchr::memmem::find(body, b"\\ud").is_some() || memchr::memmem::find(body, b"\\uD").is_some() {
+        serde_json::from_slice::<serde_json::Value>(body).map_err(wrong)?;
+    }
+    serde_json::from_slice(body).map_err(wrong)
+}
+
+/// Where a request would go, and what was read from it to decide that.
+pub(crate) struct Routed {
+    pub(crate) kind: Kind,
+    pub(crate) needs: Needs,
+    pub(crate) scope: Scope,
+    pub(crate) route: Route,
+    /// Only where the model was left to Pullyard.
+    pub(crate) tags: Option<Tags>,
+}
+
+/// Classifies where the client left the choice to us, and routes.
+pub(crate) fn routed(live: &LiveConfig, body: &[u8], fields: &Fields<'_>) -> Result<Routed, Error> {
+    let kind = kind_of(fields)?;
+    let needs = needs_of(fields, kind);
+    let scope = fields.scope.unwrap_or_default();
+    let model = fields.model.as_deref().unwrap_or("auto");
+    let class = fields.class.as_deref().or_else(|| live.catalog.is_class(model).then_some(model));
+    let (route, tags) = match class {
+        Some(class) => (live.catalog.route(Ask::Class(class), &needs, scope)?, None),
+        None if model == "auto" => {
+            let tags = classify::classify(&classify::read(body).map_err(|e| Error::bad_request("messages", e.to_string()))?);
+            (live.catalog.route(Ask::Class(tags.class.as_str()), &needs, scope)?, Some(tags))
+        }
+        None => (live.catalog.route(Ask::Model(model), &needs, scope)?, None),
+    };
+    Ok(Routed { kind, needs, scope, route, tags })
 }
 
 /// Checks, classifies and routes.
 pub(crate) fn new_job(app: &App, body: Bytes, fields: &Fields<'_>, arrival: &Arrival<'_>, now: Timestamp) -> Result<NewJob, Error> {
-    let kind = kind_of(fields)?;
     let live = app.live_config();
-    let needs = needs_of(fields, kind);
-    let scope = fields.scope.unwrap_or_default();
-    let model = fields.model.as_deref().unwrap_or("auto");
-    let class = fields.class.as_deref().or_else(|| (live.catalog.is_class(model)).then_some(model));
-    let route = match class {
-        Some(class) => live.catalog.route(Ask::Class(class), &needs, scope)?,
-        None if model == "auto" => {
-            let tags = classify::classify(&classify::read(&body).map_err(|e| Error::bad_request("messages", e.to_string()))?.0);
-            live.catalog.route(Ask::Class(tags.class.as_str()), &needs, scope)?
-        }
-        None => live.catalog.route(Ask::Model(model), &needs, scope)?,
-    };
+    let Routed { kind, needs, scope, route, .. } = routed(&live, &body, fields)?;
     let metadata = match fields.metadata.filter(|m| m.get() != "null") {
         None => BTreeMap::new(),
         Some(raw) => {
@@ -141,8 +162,7 @@ pub(crate) fn new_job(app: &App, body: Bytes, fields: &Fields<'_>, arrival: &Arr
 }
 
 fn kind_of(fields: &Fields<'_>) -> Result<Kind, Error> {
-    let given = |raw: Option<&RawValue>| raw.filter(|r| r.get() != "null").map(RawValue::get);
-    match (given(fields.messages), given(fields.prompt), given(fields.input)) {
+    match (fields.messages.map(RawValue::get), fields.prompt.map(RawValue::get), fields.input.map(RawValue::get)) {
         (Some(messages), _, _) => {
             if !messages.starts_with('[') {
                 return Err(Error::bad_request("messages", "`messages` must be a list of messages"));
@@ -210,8 +230,7 @@ pub(crate) fn duration(text: &str) -> Option<Duration> {
     Some(Duration::from_millis(number.checked_mul(unit)?))
 }
 
+/// Goes into the log, so it must mean the same in every version.
 fn fingerprint(body: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    body.hash(&mut hasher);
-    hasher.finish()
+    Sha256::digest(body).iter().take(8).fold(0, |print, byte| (print << 8) | u64::from(*byte))
 }

@@ -12,18 +12,21 @@ use pullyard_schemas::job::{Job, Outcome, State};
 use pullyard_schemas::{Band, JobId, Timestamp, Token};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::chat::Frames;
 use super::error::Error;
 use super::intake::{self, Arrival};
 use super::{App, Request};
-use crate::engine::{Ended, Part, View};
+use crate::engine::{Ended, Part, Subscription, View};
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Wait {
     wait: Option<String>,
 }
+
+/// The most that `?wait=` waits.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 pub(crate) async fn create(app: Arc<App>, request: Request, query: Wait) -> Result<Response, Error> {
     let wait = match query.wait.as_deref() {
@@ -33,18 +36,28 @@ pub(crate) async fn create(app: Arc<App>, request: Request, query: Wait) -> Resu
                 .ok_or_else(|| Error::bad_request("wait", format!("`wait` is {text:?}; a duration such as 30s is needed")))?,
         ),
     };
+    app.discovered().await;
     let fields = intake::fields(&request.body)?;
     let arrival =
         Arrival { key: request.key.clone(), idempotency_key: request.idempotency_key.as_deref(), live: false, default_band: Band::Normal };
     let new = intake::new_job(&app, request.body.clone(), &fields, &arrival, app.now())?;
     drop(fields);
-    let accepted = app.engine.submit(new).await?;
-    let id = accepted.job.id;
-    if let Some(wait) = wait {
-        // An end in between is found by `find`, so a closed channel is not a failure.
-        let _ = tokio::time::timeout(wait.min(Duration::from_secs(3600)), app.engine.ended(id)).await;
-    }
-    let found = app.find(id).await?;
+    let found = match app.repeated(&new).await? {
+        Some(id) => app.find(id).await?,
+        None => {
+            let accepted = app.engine.submit(new).await?;
+            let id = accepted.view.job.id;
+            match wait {
+                None => accepted.view,
+                Some(wait) => {
+                    // An end in between is found by `find`, so a closed channel is not a failure.
+                    let _ = tokio::time::timeout(wait.min(LONGEST_WAIT), app.engine.ended(id)).await;
+                    app.find(id).await?
+                }
+            }
+        }
+    };
+    let id = found.job.id;
     let mut response = reply(StatusCode::ACCEPTED, &show(&app, &found).await?);
     if found.job.state.is_terminal() {
         *response.status_mut() = StatusCode::OK;
@@ -142,7 +155,7 @@ pub(crate) async fn list(app: Arc<App>, filter: Filter) -> Result<Response, Erro
         return Err(Error::bad_request("limit", format!("`limit` is {limit}; it must be from 1 to 1000")));
     }
     let after = filter.after.as_deref().map(parse).transpose()?;
-    let mut jobs = app.list(&filter, after, limit + 1).await?;
+    let mut jobs = app.list(&Arc::new(filter), after, limit + 1).await?;
     let has_more = jobs.len() > limit;
     jobs.truncate(limit);
     let mut data = Vec::with_capacity(jobs.len());
@@ -159,7 +172,7 @@ pub(crate) async fn stream(app: Arc<App>, id: &str, headers: &HeaderMap) -> Resu
     let seen = headers.get("last-event-id").and_then(|v| v.to_str().ok()).and_then(place);
     // Subscribe before looking: an end in between is seen by one of the two.
     let mut chunks = app.engine.outputs().subscribe(id);
-    let mut ended = app.engine.ended(id);
+    let ended = app.engine.ended(id);
     let found = app.find(id).await?;
     let (frames, body) = mpsc::channel::<Bytes>(64);
     let keep_alive = app.live_config().keep_alive;
@@ -169,20 +182,8 @@ pub(crate) async fn stream(app: Arc<App>, id: &str, headers: &HeaderMap) -> Resu
     let over = found.job.state.is_terminal() || matches!(found.job.state, State::Parked { .. });
     tokio::spawn(async move {
         let mut at = seen;
-        while !over {
-            let frame = tokio::select! {
-                biased;
-                part = async { match &mut chunks { Some(c) => c.next().await, None => std::future::pending().await } } => match part {
-                    Part::Chunk(token, number, data) => { at = Some((token, number)); chunk(token, number, &data) }
-                    Part::Closed => { chunks = None; continue }
-                },
-                _ = &mut ended => break,
-                () = frames.closed() => return,
-                () = tokio::time::sleep(keep_alive) => Bytes::from_static(b": waiting\n\n"),
-            };
-            if frames.send(frame).await.is_err() {
-                return;
-            }
+        if !over && !follow(chunks, ended, &mut at, &frames, keep_alive).await {
+            return;
         }
         finish(&app, id, at, &frames).await;
     });
@@ -192,6 +193,42 @@ pub(crate) async fn stream(app: Arc<App>, id: &str, headers: &HeaderMap) -> Resu
     Ok(response)
 }
 
+/// Live chunks until the job's end; `false` when the reader has left.
+async fn follow(
+    mut chunks: Option<Subscription>,
+    mut ended: oneshot::Receiver<Ended>,
+    at: &mut Option<(Token, u32)>,
+    frames: &mpsc::Sender<Bytes>,
+    keep_alive: Duration,
+) -> bool {
+    loop {
+        let frame = tokio::select! {
+            biased;
+            part = async { match &mut chunks { Some(c) => c.next().await, None => std::future::pending().await } } => match part {
+                Part::Chunk(token, number, data) => {
+                    if at.is_some_and(|(before, _)| before != token) && frames.send(restart(token)).await.is_err() {
+                        return false;
+                    }
+                    *at = Some((token, number));
+                    chunk(token, number, &data)
+                }
+                Part::Closed => { chunks = None; continue }
+            },
+            _ = &mut ended => return true,
+            () = frames.closed() => return false,
+            () = tokio::time::sleep(keep_alive) => Bytes::from_static(b": waiting\n\n"),
+        };
+        if frames.send(frame).await.is_err() {
+            return false;
+        }
+    }
+}
+
+/// What was sent of an earlier attempt does not count.
+fn restart(token: Token) -> Bytes {
+    format!("event: restart\ndata: {{\"attempt\":{token}}}\n\n").into()
+}
+
 /// What the log has and the reader has not, then the end.
 async fn finish(app: &App, id: JobId, seen: Option<(Token, u32)>, frames: &mpsc::Sender<Bytes>) {
     let last = async {
@@ -199,6 +236,9 @@ async fn finish(app: &App, id: JobId, seen: Option<(Token, u32)>, frames: &mpsc:
         if let State::Ended(Outcome::Completed { .. }) = &found.job.state {
             let token = Token(found.job.next_token.0.saturating_sub(1));
             let skip = seen.filter(|(t, _)| *t == token).map_or(0, |(_, n)| n as usize + 1);
+            if seen.is_some_and(|(before, _)| before != token) {
+                let _ = frames.send(restart(token)).await;
+            }
             let ended = app.ended_from_log(id).await?;
             for (number, line) in ended.output.split(|b| *b == b'\n').filter(|l| !l.is_empty()).enumerate().skip(skip) {
                 if frames.send(chunk(token, u32::try_from(number).unwrap_or(u32::MAX), line)).await.is_err() {

@@ -8,6 +8,7 @@ mod intake;
 mod jobs;
 mod models;
 mod ops;
+mod route;
 mod server;
 mod usage;
 
@@ -24,4 +25,6 @@ pub(crate) struct Request {
     pub(crate) body: Bytes,
     pub(crate) key: Option<Arc<str>>,
     pub(crate) idempotency_key: Option<String>,
+    /// What the client says about its own leaving.
+    pub(crate) keep_on_leave: Option<bool>,
 }

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::error::Error;
-use super::{App, Request, chat, jobs, models, ops, usage};
+use super::{App, Request, chat, jobs, models, ops, route, usage};
 
 /// What a connection may cost before its request has been understood.
 #[derive(Clone, Copy, Debug)]
@@ -36,9 +36,10 @@ impl Default for Limits {
     }
 }
 
-/// Serves until `shutdown`, then lets open requests finish.
-pub async fn serve(app: Arc<App>, listener: TcpListener, limits: Limits, shutdown: CancellationToken) {
+/// Serves until `shutdown`, then lets open requests finish for as long as `linger`.
+pub async fn serve(app: Arc<App>, listener: TcpListener, limits: Limits, linger: Duration, shutdown: CancellationToken) {
     let connections = TaskTracker::new();
+    let cut = CancellationToken::new();
     loop {
         let socket = tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -54,7 +55,7 @@ pub async fn serve(app: Arc<App>, listener: TcpListener, limits: Limits, shutdow
         };
         let _ = socket.set_nodelay(true);
         let app = app.clone();
-        let shutdown = shutdown.clone();
+        let (shutdown, cut) = (shutdown.clone(), cut.clone());
         connections.spawn(async move {
             let service = service_fn(move |request| answer(app.clone(), request, limits));
             let connection = hyper::server::conn::http1::Builder::new()
@@ -67,7 +68,10 @@ pub async fn serve(app: Arc<App>, listener: TcpListener, limits: Limits, shutdow
                 finished = connection.as_mut() => finished,
                 () = shutdown.cancelled() => {
                     connection.as_mut().graceful_shutdown();
-                    connection.await
+                    tokio::select! {
+                        finished = connection => finished,
+                        () = cut.cancelled() => return,
+                    }
                 }
             };
             if let Err(error) = finished {
@@ -76,12 +80,16 @@ pub async fn serve(app: Arc<App>, listener: TcpListener, limits: Limits, shutdow
         });
     }
     connections.close();
-    connections.wait().await;
+    if tokio::time::timeout(linger, connections.wait()).await.is_err() {
+        tracing::warn!(open = connections.len(), "connections are cut");
+        cut.cancel();
+        connections.wait().await;
+    }
 }
 
 async fn answer(app: Arc<App>, request: HttpRequest<Incoming>, limits: Limits) -> Result<Response, Infallible> {
     let head = request.method() == Method::HEAD;
-    let mut response = route(app, request, limits).await.unwrap_or_else(IntoResponse::into_response);
+    let mut response = dispatch(app, request, limits).await.unwrap_or_else(IntoResponse::into_response);
     if !response.headers().contains_key("x-request-id") {
         let id = format!("req_{}", uuid::Uuid::now_v7().simple());
         if let Ok(id) = HeaderValue::from_str(&id) {
@@ -95,7 +103,7 @@ async fn answer(app: Arc<App>, request: HttpRequest<Incoming>, limits: Limits) -
 }
 
 /// Every route.
-async fn route(app: Arc<App>, request: HttpRequest<Incoming>, limits: Limits) -> Result<Response, Error> {
+async fn dispatch(app: Arc<App>, request: HttpRequest<Incoming>, limits: Limits) -> Result<Response, Error> {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().trim_end_matches('/').to_owned();
     let segments: Vec<&str> = path.split('/').skip(1).collect();
@@ -108,7 +116,7 @@ async fn route(app: Arc<App>, request: HttpRequest<Incoming>, limits: Limits) ->
     }
     let key = authorize(&app, &parts.headers)?;
     match (&parts.method, segments.as_slice()) {
-        (_, ["metrics"]) if read => Ok(ops::metrics(&app).await),
+        (_, ["metrics"]) if read => ops::metrics(&app).await,
         (_, ["v1", "models"]) if read => Ok(models::list(&app)),
         (_, ["v1", "models", rest @ ..]) if read && !rest.is_empty() => models::get(&app, &rest.join("/")),
         (_, ["v1", "jobs"]) if read => jobs::list(app, parse_query(query)?).await,
@@ -120,6 +128,10 @@ async fn route(app: Arc<App>, request: HttpRequest<Incoming>, limits: Limits) ->
             let request = read_request(&app, &parts.headers, body, key, limits).await?;
             chat::create(app, request).await
         }
+        (&Method::POST, ["v1", "route"]) => {
+            let request = read_request(&app, &parts.headers, body, key, limits).await?;
+            route::explain(&app, &request).await
+        }
         (&Method::POST, ["v1", "jobs"]) => {
             let query = parse_query(query)?;
             let request = read_request(&app, &parts.headers, body, key, limits).await?;
@@ -130,7 +142,7 @@ async fn route(app: Arc<App>, request: HttpRequest<Incoming>, limits: Limits) ->
             let request = read_request(&app, &parts.headers, body, key, limits).await?;
             jobs::requeue(app, id, &request.body).await
         }
-        (_, ["v1", "chat", "completions"] | ["v1", "jobs", _, "cancel" | "requeue"]) => Err(Error::method("POST")),
+        (_, ["v1", "chat", "completions"] | ["v1", "route"] | ["v1", "jobs", _, "cancel" | "requeue"]) => Err(Error::method("POST")),
         (_, ["v1", "jobs"]) => Err(Error::method("GET or POST")),
         (_, ["v1", "jobs", _] | ["v1", "jobs", _, "events" | "stream"] | ["v1", "models", ..] | ["v1", "usage"] | ["metrics"]) => {
             Err(Error::method("GET"))
@@ -174,7 +186,13 @@ async fn read_request(app: &App, headers: &HeaderMap, body: Incoming, key: Optio
     let body = tokio::time::timeout(limits.body_timeout, read_body(body, app.max_body))
         .await
         .map_err(|_| Error::bad_request("", "the body did not arrive in time"))??;
-    Ok(Request { body, key, idempotency_key })
+    let keep_on_leave = match headers.get("x-pullyard-on-leave").map(HeaderValue::as_bytes) {
+        None => None,
+        Some(b"keep") => Some(true),
+        Some(b"cancel") => Some(false),
+        Some(_) => return Err(Error::bad_request("X-Pullyard-On-Leave", "`X-Pullyard-On-Leave` must be `keep` or `cancel`")),
+    };
+    Ok(Request { body, key, idempotency_key, keep_on_leave })
 }
 
 /// Bounded before it is read: a body that says it is too large is refused unread.

@@ -73,7 +73,6 @@ pub struct Job {
     pub id: JobId,
     pub spec: Box<Spec>,
     pub body: BodyAt,
-    #[serde(flatten)]
     pub state: State,
     pub submitted_at: Timestamp,
     pub updated_at: Timestamp,

@@ -1,0 +1,122 @@
+//! `pullyard serve`: the broker with its backends, until it is told to stop.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::config::prices::AS_OF;
+use crate::yard::{Env, Found, Yard};
+
+/// What the command line says over the file.
+#[derive(Clone, Debug, Default)]
+pub struct Wishes {
+    pub config: Option<PathBuf>,
+    pub listen: Option<SocketAddr>,
+    pub data: Option<PathBuf>,
+}
+
+impl Wishes {
+    /// The file as it is now, with the command line over it.
+    ///
+    /// # Errors
+    /// When the file is wrong, or what is asked for is not safe.
+    pub fn config(&self) -> anyhow::Result<Config> {
+        let mut config = match &self.config {
+            Some(path) => Config::load(path)?,
+            None => Config::default(),
+        };
+        if let Some(listen) = self.listen {
+            config.listen = listen;
+        }
+        if let Some(data) = &self.data {
+            config.data = Some(data.clone());
+        }
+        if !config.listen.ip().is_loopback() && config.keys.is_empty() && !config.insecure_listen {
+            bail!(
+                "{} can be reached from other machines, and there are no keys: anybody could use your models and accounts; \
+                 add `keys` to the configuration, or say `insecure_listen: true` in it if you mean it",
+                config.listen
+            );
+        }
+        Ok(config)
+    }
+}
+
+/// Runs until SIGTERM or SIGINT; SIGHUP reads the configuration again.
+///
+/// # Errors
+/// When it cannot start.
+pub async fn serve(wishes: &Wishes, env: Env) -> anyhow::Result<()> {
+    let config = wishes.config()?;
+    let drain_timeout = config.drain_timeout;
+    let listener = TcpListener::bind(config.listen).await.with_context(|| format!("cannot listen on {}", config.listen))?;
+    let address = listener.local_addr()?;
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut hangup = signal(SignalKind::hangup())?;
+    let data = config.data_dir(&env);
+    let mut yard = Yard::open(config, env)?;
+    let stop = CancellationToken::new();
+    let connections = tokio::spawn(yard.serve(listener, stop.clone()));
+    announce(&yard.found().await, address, &data, wishes.config.as_deref());
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => match wishes.config().and_then(|config| Ok(yard.reload(config)?)) {
+                Ok(()) => tracing::info!("the configuration has been read again"),
+                Err(error) => tracing::error!("the old configuration stays in force: {error:#}"),
+            },
+        }
+    }
+    tracing::info!("stopping: no new jobs; running attempts have {drain_timeout:?}");
+    tokio::select! {
+        () = yard.drain() => {}
+        _ = terminate.recv() => tracing::warn!("told to stop twice: running attempts are given back now"),
+        _ = interrupt.recv() => tracing::warn!("told to stop twice: running attempts are given back now"),
+    }
+    stop.cancel();
+    let _ = connections.await;
+    yard.close().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// What it found and how to call it, for the person who has just started it.
+fn announce(found: &[Found], address: SocketAddr, data: &Path, config: Option<&Path>) {
+    let mut text = format!("Pullyard {} listens on http://{address}\n", env!("CARGO_PKG_VERSION"));
+    text.push_str(&format!("  data    {}\n", data.display()));
+    if let Some(config) = config {
+        text.push_str(&format!("  config  {}\n", config.display()));
+    }
+    let shown: Vec<&Found> = found.iter().filter(|f| !f.discovered || f.failure.is_none()).collect();
+    for backend in &shown {
+        let place = if backend.local { "local" } else { "cloud" };
+        let models = match (&backend.failure, backend.models.len()) {
+            (Some(why), _) => format!("does not answer: {why}"),
+            (None, 0) => "no models yet".to_owned(),
+            (None, n) => {
+                let names: Vec<&str> = backend.models.iter().take(6).map(|m| &**m).collect();
+                format!("{}{}", names.join(", "), if n > 6 { format!(" and {} more", n - 6) } else { String::new() })
+            }
+        };
+        text.push_str(&format!("  {:<8}{} at {} ({place}, {} slots): {models}\n", backend.name, backend.adapter, backend.url, backend.slots));
+    }
+    if shown.is_empty() {
+        text.push_str(
+            "  No model server was found: start Ollama, set OPENAI_API_KEY or ANTHROPIC_API_KEY, or name backends in a file (--config).\n  \
+             Jobs are accepted as soon as one answers; this is looked at every 15 seconds.\n",
+        );
+    }
+    text.push_str(&format!("  prices  built-in list of {AS_OF}, under those of the configuration\n"));
+    text.push_str(&format!(
+        "Try:  curl http://{address}/v1/chat/completions -H 'Content-Type: application/json' \\\n        -d '{{\"model\":\"auto\",\"messages\":[{{\"role\":\"user\",\"content\":\"Say hello\"}}]}}'\nSDKs: base_url=\"http://{address}/v1\"\n",
+    ));
+    // A closed terminal is no reason not to serve.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}

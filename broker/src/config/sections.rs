@@ -1,0 +1,212 @@
+//! The small parts of the file, each with its defaults.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use super::error::Error;
+use super::secret::SecretRef;
+use super::units;
+use crate::core::schedule::Limits;
+
+/// Someone who may use the broker.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(try_from = "RawKey")]
+pub struct Key {
+    pub name: Arc<str>,
+    pub secret: KeySecret,
+    /// The share of a band that this key gets where others wait too.
+    pub weight: u32,
+}
+
+/// How the broker knows a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeySecret {
+    Ref(SecretRef),
+    /// The file has only the key's hash.
+    Sha256([u8; 32]),
+}
+
+impl Key {
+    /// The key's SHA-256, which is all that is kept in memory.
+    ///
+    /// # Errors
+    /// When the reference leads nowhere.
+    pub fn digest(&self, env: &dyn Fn(&str) -> Option<String>) -> Result<[u8; 32], Error> {
+        match &self.secret {
+            KeySecret::Ref(secret) => Ok(Sha256::digest(secret.resolve(env)?).into()),
+            KeySecret::Sha256(digest) => Ok(*digest),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawKey {
+    name: Arc<str>,
+    key: Option<SecretRef>,
+    #[serde(default, deserialize_with = "units::sha256")]
+    sha256: Option<[u8; 32]>,
+    #[serde(default = "one")]
+    weight: u32,
+}
+
+fn one() -> u32 {
+    1
+}
+
+impl TryFrom<RawKey> for Key {
+    type Error = &'static str;
+
+    fn try_from(raw: RawKey) -> Result<Self, Self::Error> {
+        let secret = match (raw.key, raw.sha256) {
+            (Some(secret), None) => KeySecret::Ref(secret),
+            (None, Some(digest)) => KeySecret::Sha256(digest),
+            (Some(_), Some(_)) | (None, None) => {
+                return Err("a key has either `key` (env:NAME or file:PATH) or `sha256` (64 hexadecimal digits)");
+            }
+        };
+        Ok(Self { name: raw.name, secret, weight: raw.weight })
+    }
+}
+
+/// How often and how soon a job is tried again.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retries {
+    /// Attempts in all, the first included.
+    pub max_attempts: u32,
+    /// Attempts at one backend and model.
+    pub max_attempts_per_target: u32,
+    /// The wait before the second attempt; doubles with each further one.
+    #[serde(deserialize_with = "units::duration")]
+    pub backoff: Duration,
+    #[serde(deserialize_with = "units::duration")]
+    pub backoff_max: Duration,
+}
+
+impl Default for Retries {
+    fn default() -> Self {
+        Self { max_attempts: 3, max_attempts_per_target: 2, backoff: Duration::from_millis(500), backoff_max: Duration::from_secs(30) }
+    }
+}
+
+/// The most that may wait, and for how long before it moves up.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Queue {
+    pub max_jobs: u64,
+    #[serde(deserialize_with = "units::size")]
+    pub max_bytes: u64,
+    /// As `max_jobs` where absent.
+    pub max_jobs_per_key: Option<u64>,
+    /// As `max_bytes` where absent.
+    #[serde(deserialize_with = "units::optional_size")]
+    pub max_bytes_per_key: Option<u64>,
+    /// The file says `0s` for no ageing.
+    #[serde(deserialize_with = "units::duration_or_never")]
+    pub age_after: Option<Duration>,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        let Limits { max_jobs, max_bytes, .. } = Limits::default();
+        let age_after = Some(Duration::from_secs(600));
+        Self { max_jobs, max_bytes, max_jobs_per_key: None, max_bytes_per_key: None, age_after }
+    }
+}
+
+impl Queue {
+    /// The bounds as the scheduler takes them.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        Limits {
+            max_jobs: self.max_jobs,
+            max_bytes: self.max_bytes,
+            max_jobs_per_key: self.max_jobs_per_key.unwrap_or(self.max_jobs),
+            max_bytes_per_key: self.max_bytes_per_key.unwrap_or(self.max_bytes),
+        }
+    }
+}
+
+/// What becomes of a job whose synchronous caller goes away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ShimLeave {
+    #[default]
+    Cancel,
+    Keep,
+}
+
+/// The APIs that answer on the caller's own connection.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Shim {
+    /// How long the reply's head is held back, so that an early failure still has its own status.
+    #[serde(deserialize_with = "units::duration")]
+    pub hold: Duration,
+    /// How often a waiting caller gets a sign of life.
+    #[serde(deserialize_with = "units::duration")]
+    pub keep_alive: Duration,
+    pub on_leave: ShimLeave,
+}
+
+impl Default for Shim {
+    fn default() -> Self {
+        Self { hold: Duration::from_secs(2), keep_alive: Duration::from_secs(10), on_leave: ShimLeave::Cancel }
+    }
+}
+
+/// When an event counts as written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Durability {
+    /// Once the device has it: it survives a power cut.
+    #[default]
+    Flush,
+    /// Once the operating system has it; the device follows every `flush_every`.
+    Relaxed,
+}
+
+/// The event log.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    pub durability: Durability,
+    #[serde(deserialize_with = "units::duration")]
+    pub flush_every: Duration,
+    /// The size at which a new file is begun.
+    #[serde(deserialize_with = "units::size")]
+    pub segment: u64,
+    /// How long ended jobs are kept; for ever where absent.
+    #[serde(deserialize_with = "units::optional_duration")]
+    pub retain: Option<Duration>,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { durability: Durability::Flush, flush_every: Duration::from_millis(50), segment: 64_000_000, retain: None }
+    }
+}
+
+/// What one request may take; `limits` in the file.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Bounds {
+    #[serde(deserialize_with = "units::size")]
+    pub body: u64,
+    #[serde(deserialize_with = "units::size")]
+    pub header: u64,
+    #[serde(deserialize_with = "units::duration")]
+    pub header_timeout: Duration,
+    #[serde(deserialize_with = "units::duration")]
+    pub body_timeout: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { body: 64_000_000, header: 64_000, header_timeout: Duration::from_secs(15), body_timeout: Duration::from_secs(120) }
+    }
+}

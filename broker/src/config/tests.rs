@@ -1,0 +1,291 @@
+//! The file as a whole: what is read, what is refused, and in which words.
+
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use pullyard_schemas::Usage;
+
+use super::hours::{next_change, open_at};
+use super::prices::cost_nanos;
+use super::*;
+
+const FULL: &str = r#"
+listen: 0.0.0.0:8787
+insecure_listen: false
+data: ./pullyard-data
+discover: true
+keys:
+  - {name: alice, key: "env:ALICE_KEY", weight: 2}
+  - {name: ci, sha256: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}
+backends:
+  - name: gpu1
+    adapter: ollama
+    url: http://gpu1:11434/
+    api_key: env:NAME
+    slots: 4
+    local: true
+    models: [a, {name: b, context: 8192, images: true, tools: true, embedding: false}]
+    rpm: 60
+    tpm: 100000
+    hours: ["22:00-07:00 Europe/Berlin"]
+    breaker: {allowed_fails: 3, window: 60s, cooldown: 30s}
+    timeouts: {connect: 10s, first_token: 300s, between_tokens: 60s, attempt: 15m}
+    quirks: {max_completion_tokens: false, stream_usage: true}
+    power: {watts: 350, price_per_kwh: 0.30}
+    on_leave: cancel
+  - {name: cloud, adapter: openai, url: "https://api.openai.com/v1", api_key: "file:/run/secrets/openai"}
+classes: {code: [qwen2.5-coder:7b, gpt-5-mini], quick: [a]}
+aliases: {gpt-4: llama3.1:8b}
+retries: {max_attempts: 3, max_attempts_per_target: 2, backoff: 500ms, backoff_max: 30s}
+queue: {max_jobs: 2000000, max_bytes: 16GB, max_jobs_per_key: 10, max_bytes_per_key: 64MiB, age_after: 0s}
+shim: {hold: 2s, keep_alive: 10s, on_leave: keep}
+log: {durability: relaxed, flush_every: 50ms, segment: 64MB, retain: 30d}
+limits: {body: 64MB, header: 64KB, header_timeout: 15s, body_timeout: 120s}
+prices: {my-model: {input: 2.5, output: 10, cached: 1.25}}
+lease: 30s
+drain_timeout: 30s
+"#;
+
+fn parse(text: &str) -> Result<Config, Error> {
+    Config::parse(text, Path::new("pullyard.yaml"))
+}
+
+/// The message with which a text is refused.
+fn refusal(text: &str) -> String {
+    parse(text).expect_err("it should be refused").to_string()
+}
+
+fn ms(instant: &str) -> u64 {
+    instant.parse::<Timestamp>().unwrap().as_millisecond().try_into().unwrap()
+}
+
+#[test]
+fn a_blank_file_is_the_default() {
+    for text in ["", "# nothing\n", "---\n"] {
+        let config = parse(text).unwrap();
+        assert_eq!(Config { version: Version::default(), ..config }, Config::default());
+    }
+    let config = Config::default();
+    assert_eq!((&**config.version(), config.listen.to_string().as_str(), config.discover), ("built-in", "127.0.0.1:8787", true));
+    assert_eq!(config.policy(), decide::Policy::default());
+    assert_eq!(config.schedule().limits, schedule::Limits::default());
+}
+
+#[test]
+fn a_section_without_content_has_its_defaults() {
+    assert_eq!(parse("queue:\nlease: 1m\n").map(|c| (c.queue, c.lease)).unwrap(), (Queue::default(), Duration::from_secs(60)));
+}
+
+#[test]
+fn the_full_example_is_read() {
+    let config = parse(FULL).unwrap();
+    let [gpu, cloud] = config.backends.as_slice() else { panic!("two backends") };
+    assert_eq!((&*gpu.url, gpu.slots, gpu.on_leave, gpu.models.len()), ("http://gpu1:11434", 4, Leave::Cancel, 2));
+    assert_eq!(gpu.models[1].context, Some(8192));
+    assert_eq!((cloud.slots, cloud.local, cloud.on_leave), (4, false, Leave::Drain));
+    assert_eq!(gpu.power, Some(Power { milliwatts: 350_000, nanos_per_kwh: 300_000_000 }));
+    assert_eq!((config.queue.age_after, config.queue.max_bytes), (None, 16_000_000_000));
+    assert_eq!((config.queue.limits().max_jobs_per_key, config.queue.max_bytes_per_key), (10, Some(64 << 20)));
+    assert_eq!(config.schedule().weights["alice"], 2);
+    assert_eq!(config.keys[1].digest(&|_| None).unwrap()[..2], [0xe3, 0xb0]);
+    assert_eq!(config.log.retain, Some(Duration::from_secs(30 * 86_400)));
+    assert_eq!(config.version().len(), 8);
+}
+
+#[test]
+fn backends_turn_discovery_off() {
+    let backends = "backends: [{name: a, adapter: ollama, url: http://gpu:1}]\n";
+    assert!(!parse(backends).unwrap().discover);
+    assert!(parse(&format!("{backends}discover: true\n")).unwrap().discover);
+}
+
+#[test]
+fn addresses_near_are_local() {
+    let local = |url| Backend::new("a", Adapter::Openai, url).local;
+    let near = ["http://127.0.0.1:1", "http://10.1.2.3", "http://[::1]:8080", "http://gpu1:1", "http://box.lan", "http://box.local/v1"];
+    let far = ["https://api.openai.com/v1", "http://8.8.8.8", "http://[2001:db8::1]:80"];
+    assert!(near.into_iter().all(local));
+    assert!(!far.into_iter().any(local));
+}
+
+#[test]
+fn an_unknown_field_is_placed_and_the_nearest_named() {
+    let text = "backends:\n  - name: a\n    adapter: ollama\n    url: http://a\n    slotz: 2\n";
+    assert_eq!(refusal(text), "pullyard.yaml:5:5: unknown field `slotz` in backends[0]; did you mean `slots`?");
+    assert_eq!(refusal("lisen: 1\n"), "pullyard.yaml:1:1: unknown field `lisen`; did you mean `listen`?");
+    let far = "shim: {colour: 2}\n";
+    assert_eq!(refusal(far), "pullyard.yaml:1:8: unknown field `colour` in shim; say one of `hold`, `keep_alive`, `on_leave`");
+    let model = "backends:\n  - {name: a, adapter: ollama, url: http://a, models: [{name: b, contxt: 1}]}\n";
+    assert_eq!(refusal(model), "pullyard.yaml:2:66: unknown field `contxt` in backends[0].models[0]; did you mean `context`?");
+}
+
+#[test]
+fn a_bad_value_is_placed_and_explained() {
+    let unit = "pullyard.yaml:2:8: lease: `30` is a duration without a unit; say `30s` or `30ms`";
+    assert_eq!(refusal("discover: true\nlease: 30\n"), unit);
+    let duration = "say a whole number and a unit: 500ms, 30s, 5m, 2h or 7d";
+    assert_eq!(refusal("lease: 3 weeks\n"), format!("pullyard.yaml:1:8: lease: `3 weeks` is no duration; {duration}"));
+    assert!(refusal("queue: {max_bytes: much}\n").starts_with("pullyard.yaml:1:20: queue.max_bytes: `much` is no size"));
+    assert!(refusal("queue: {max_jobs: many}\n").starts_with("pullyard.yaml:1:19: queue.max_jobs: this is not a whole number"));
+    let adapter = refusal("backends: [{name: a, adapter: olama, url: http://a}]\n");
+    assert_eq!(adapter, "pullyard.yaml:1:31: backends[0].adapter: `olama` is not known here; did you mean `ollama`?");
+    assert!(refusal("backends: [{name: a, adapter: ollama}]\n").ends_with("backends[0]: `url` is missing"));
+    assert!(refusal("backends: [{name: a, adapter: ollama, url: http://a, hours: [late]}]\n").contains("`late` is no time of day"));
+    assert!(refusal("listen: [\n").starts_with("pullyard.yaml:"));
+    assert!(refusal("lease: 1s\nlease: 2s\n").starts_with("pullyard.yaml:2:1: lease: this is here twice"));
+}
+
+#[test]
+fn a_literal_secret_is_refused_and_not_repeated() {
+    let secret = "sk-0123456789abcdef0123456789abcdef";
+    for text in [
+        format!("backends:\n  - {{name: a, adapter: openai, url: https://a.b, api_key: {secret}}}\n"),
+        format!("backends:\n  - {{name: a, adapter: openai, url: \"https://u:{secret}@a.b\"}}\n"),
+        format!("backends:\n  - {{name: a, adapter: {secret}, url: http://a.b}}\n"),
+        format!("keys: [{{name: a, key: {secret}}}]\n"),
+        format!("keys: [{{name: a, sha256: {secret}}}]\n"),
+        format!("keys: [{{name: a, key:{secret}}}]\n"),
+        format!("keys: [{secret}]\n"),
+        format!("keys: {secret}\n"),
+        format!("lease: {secret}\n"),
+        format!("queue: {{max_jobs: {secret}}}\n"),
+    ] {
+        assert!(!refusal(&text).contains("sk-"), "{}", refusal(&text));
+    }
+    let text = format!("backends:\n  - name: a\n    adapter: openai\n    url: https://a.b\n    api_key: {secret}\n");
+    let place = "pullyard.yaml:5:14: backends[0].api_key: ";
+    assert_eq!(refusal(&text), format!("{place}a secret does not belong in this file; say where it is: env:NAME or file:PATH"));
+}
+
+#[test]
+fn a_secret_is_read_where_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("key");
+    std::fs::write(&path, "s3cret\n").unwrap();
+    assert_eq!(SecretRef::File(path).resolve(&|_| None).unwrap(), "s3cret");
+    let variable = SecretRef::Env("A".into());
+    assert_eq!(variable.resolve(&|name| (name == "A").then(|| "x".into())).unwrap(), "x");
+    assert_eq!(variable.resolve(&|_| None).unwrap_err().to_string(), "env:A: the environment variable is not set");
+}
+
+#[test]
+fn contradictions_are_refused() {
+    let open = "say `insecure_listen: true` if you mean it";
+    assert!(refusal("listen: 0.0.0.0:8787\n").ends_with(open));
+    assert!(refusal("\nlisten: 0.0.0.0:8787\n").starts_with("pullyard.yaml:2:9: listen: "));
+    assert!(parse("listen: 0.0.0.0:8787\ninsecure_listen: true\n").is_ok());
+    assert!(parse("listen: localhost:1\n").is_ok());
+    let twice = "backends:\n  - {name: a, adapter: ollama, url: http://a}\n  - {name: a, adapter: ollama, url: http://b}\n";
+    assert!(refusal(twice).starts_with("pullyard.yaml:3:12: backends[1].name: `a` is here twice"));
+    let slots = "backends: [{name: a, adapter: ollama, url: http://a, slots: 0}]\n";
+    assert!(refusal(slots).ends_with("backends[0].slots: 0 is out of range; say a number from 1 to 10000"));
+    assert!(refusal("aliases: {a: a}\n").contains("aliases.a: this alias leads back to itself"));
+    assert!(refusal("aliases: {a: b, b: a}\n").contains("leads back to itself"));
+    assert!(refusal("retries: {max_attempts: 101}\n").contains("from 1 to 100"));
+    assert!(refusal("keys: [{name: a}]\n").contains("keys[0]: a key has either `key`"));
+}
+
+#[test]
+fn hours_cross_midnight_and_follow_the_zone() {
+    let night = [Window::parse("22:00-07:00 Europe/Berlin").unwrap()];
+    // In January Berlin is one hour ahead of UTC, in July two.
+    for (instant, open) in [
+        ("2025-01-10T20:59:59Z", false),
+        ("2025-01-10T21:00:00Z", true),
+        ("2025-01-11T05:59:59Z", true),
+        ("2025-01-11T06:00:00Z", false),
+        ("2025-07-10T20:00:00Z", true),
+        ("2025-07-11T05:00:00Z", false),
+    ] {
+        assert_eq!(open_at(&night, ms(instant)), open, "{instant}");
+    }
+    assert_eq!(next_change(&night, ms("2025-01-10T12:00:00Z")), Some(ms("2025-01-10T21:00:00Z")));
+    // The clock goes forward in this night, so it ends an hour sooner.
+    assert_eq!(next_change(&night, ms("2025-03-29T21:00:00Z")), Some(ms("2025-03-30T05:00:00Z")));
+    // The time at which this window would open does not exist on that day: it opens when the clock has jumped past it.
+    let early = [Window::parse("02:30-04:00 Europe/Berlin").unwrap()];
+    assert_eq!(next_change(&early, ms("2025-03-29T23:00:00Z")), Some(ms("2025-03-30T01:00:00Z")));
+    // In autumn 02:00 to 03:00 is there twice.
+    let twice = [Window::parse("02:00-03:00 Europe/Berlin").unwrap()];
+    assert_eq!(next_change(&twice, ms("2025-10-26T00:00:00Z")), Some(ms("2025-10-26T02:00:00Z")));
+}
+
+#[test]
+fn hours_that_never_change_say_so() {
+    assert!(open_at(&[], 0));
+    assert_eq!(next_change(&[], 0), None);
+    let day = [Window::parse("00:00-12:00").unwrap(), Window::parse("12:00-24:00").unwrap()];
+    assert_eq!((open_at(&day, 0), next_change(&day, 0)), (true, None));
+    assert!(Window::parse("09:00-09:00").is_err());
+    assert!(Window::parse("09:00-25:00").is_err());
+    assert!(Window::parse("09:00-10:00 Mars/Base").unwrap_err().contains("`Mars/Base`"));
+}
+
+#[test]
+fn prices_are_exact() {
+    let prices =
+        parse("prices: {mine: {input: 2.5, output: 10, cached: 1.25}, embed: {input: 0.07}, gpt-4o: {input: 1}}\n").unwrap().prices;
+    assert_eq!(prices.find("mine", true), Some(Price { input: 2_500_000, output: 10_000_000, cached: 1_250_000 }));
+    assert_eq!(prices.find("embed", true), Some(Price { input: 70_000, output: 0, cached: 70_000 }));
+    assert_eq!(prices.find("gpt-4o-2024-08-06", false).unwrap().input, 1_000_000);
+    let mine = prices.find("mine", true);
+    let usage = Usage { prompt: 1000, completion: 100, cached: 400 };
+    // 600 × 2500 + 400 × 1250 + 100 × 10000.
+    assert_eq!(cost_nanos(mine.as_ref(), None, &usage, 5000), 3_000_000);
+    // 350 W for an hour at 0.30 USD per kWh.
+    let power = Some(Power { milliwatts: 350_000, nanos_per_kwh: 300_000_000 });
+    assert_eq!(cost_nanos(None, power, &usage, 3_600_000), 105_000_000);
+    assert_eq!(cost_nanos(None, None, &usage, 1), 0);
+    assert!(refusal("prices: {a: {input: -1}}\n").contains("`input` is -1"));
+}
+
+#[test]
+fn the_list_knows_editions_but_no_other_versions() {
+    let input = |model| Prices::default().find(model, false).map(|price| price.input / 1000);
+    assert_eq!(input("gpt-4o"), Some(2500));
+    assert_eq!(input("gpt-4o-mini-2024-07-18"), Some(150));
+    assert_eq!(input("claude-3-5-haiku-latest"), Some(800));
+    assert_eq!(input("claude-sonnet-4-20250514"), Some(3000));
+    assert_eq!((input("claude-sonnet-4-9"), input("gpt-4o-audio-preview"), input("gpt-4")), (None, None, None));
+    assert_eq!(Prices::default().find("gpt-4o", true), None);
+}
+
+#[test]
+fn the_environment_offers_backends() {
+    let found = |vars: &[(&str, &str)]| {
+        let env = |name: &str| vars.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
+        discover(&env).into_iter().map(|backend| format!("{} {}", backend.name, backend.url)).collect::<Vec<_>>()
+    };
+    assert_eq!(found(&[]), ["ollama http://127.0.0.1:11434"]);
+    for (host, url) in [
+        ("gpu:1", "http://gpu:1"),
+        ("gpu", "http://gpu:11434"),
+        ("0.0.0.0", "http://127.0.0.1:11434"),
+        ("0.0.0.0:99", "http://127.0.0.1:99"),
+        (":99", "http://127.0.0.1:99"),
+        ("http://gpu:11434/", "http://gpu:11434"),
+        ("https://gpu.example/ollama", "https://gpu.example/ollama"),
+        ("[::]:99", "http://[::1]:99"),
+        ("::1", "http://[::1]:11434"),
+    ] {
+        assert_eq!(found(&[("OLLAMA_HOST", host)]), [format!("ollama {url}")]);
+    }
+    let all = found(&[("OPENAI_API_KEY", "k"), ("ANTHROPIC_API_KEY", "k")]);
+    assert_eq!(all[1..], ["openai https://api.openai.com/v1", "anthropic https://api.anthropic.com"]);
+    assert_eq!(found(&[("OPENAI_BASE_URL", "http://vllm:8000/v1/")])[1..], ["openai http://vllm:8000/v1"]);
+    let keyed = discover(&|name| (name == "OPENAI_API_KEY").then(|| "k".into()));
+    assert_eq!(keyed[1].api_key, Some(SecretRef::Env("OPENAI_API_KEY".into())));
+}
+
+#[test]
+fn data_is_where_the_users_data_belongs() {
+    let dir = |vars: &[(&str, &str)], config: &Config| {
+        let env = |name: &str| vars.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
+        config.data_dir(&env)
+    };
+    let config = Config::default();
+    assert_eq!(dir(&[("XDG_DATA_HOME", "/x"), ("HOME", "/h")], &config), Path::new("/x/pullyard"));
+    assert_eq!(dir(&[("XDG_DATA_HOME", "x"), ("HOME", "/h")], &config), Path::new("/h/.local/share/pullyard"));
+    assert_eq!(dir(&[], &parse("data: ./d\n").unwrap()), Path::new("./d"));
+}

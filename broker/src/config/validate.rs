@@ -1,0 +1,169 @@
+//! What the types alone cannot say: names are unique, numbers are in range, nothing is open by accident.
+
+use std::collections::HashSet;
+use std::fmt::Display;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::Url;
+
+use super::backend::Backend;
+use super::error::Fault;
+use super::units::quoted;
+use super::{Config, Key};
+
+impl Config {
+    /// Checks what the types cannot; the first fault that is found is the answer.
+    pub(super) fn validate(&self) -> Result<(), Fault> {
+        self.check_listen()?;
+        unique("keys", self.keys.iter().map(|key| &key.name))?;
+        for (i, Key { weight, .. }) in self.keys.iter().enumerate() {
+            range(format!("keys[{i}].weight"), *weight, 1, 1000)?;
+        }
+        unique("backends", self.backends.iter().map(|backend| &backend.name))?;
+        for (i, backend) in self.backends.iter().enumerate() {
+            check_backend(backend, &format!("backends[{i}]"))?;
+        }
+        self.check_names()?;
+        self.check_numbers()
+    }
+
+    fn check_listen(&self) -> Result<(), Fault> {
+        if self.listen.ip().is_loopback() || !self.keys.is_empty() || self.insecure_listen {
+            return Ok(());
+        }
+        let address = self.listen;
+        Err(Fault::new(
+            "listen",
+            format!("{address} is open to others and there are no `keys`; add some, or say `insecure_listen: true` if you mean it"),
+        ))
+    }
+
+    fn check_names(&self) -> Result<(), Fault> {
+        for (name, models) in &self.classes {
+            let path = format!("classes.{name}");
+            if name.is_empty() || models.is_empty() {
+                return Err(Fault::new(path, "a class has a name and at least one model: `quick: [llama3.1:8b]`"));
+            }
+            if let Some(i) = models.iter().position(|model| model.is_empty()) {
+                return Err(Fault::new(format!("{path}[{i}]"), "a model's name is missing"));
+            }
+            if self.aliases.contains_key(name) {
+                return Err(Fault::new(path, "this is also an alias; a name is one or the other"));
+            }
+        }
+        for (name, target) in &self.aliases {
+            let path = format!("aliases.{name}");
+            if name.is_empty() || target.is_empty() {
+                return Err(Fault::new(path, "an alias has a name and a model: `gpt-4: llama3.1:8b`"));
+            }
+            let mut seen = HashSet::from([name]);
+            let mut at = target;
+            while seen.insert(at) {
+                let Some(next) = self.aliases.get(at) else { break };
+                at = next;
+            }
+            if at == name {
+                return Err(Fault::new(path, "this alias leads back to itself; say the name of a model"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_numbers(&self) -> Result<(), Fault> {
+        let Self { retries, queue, shim, log, limits, .. } = self;
+        range("retries.max_attempts", retries.max_attempts, 1, 100)?;
+        range("retries.max_attempts_per_target", retries.max_attempts_per_target, 1, 100)?;
+        if retries.backoff > retries.backoff_max {
+            return Err(Fault::new("retries.backoff", "this is more than `backoff_max`"));
+        }
+        for (path, number) in [
+            ("queue.max_jobs", queue.max_jobs),
+            ("queue.max_bytes", queue.max_bytes),
+            ("queue.max_jobs_per_key", queue.max_jobs_per_key.unwrap_or(1)),
+            ("queue.max_bytes_per_key", queue.max_bytes_per_key.unwrap_or(1)),
+            ("limits.body", limits.body),
+        ] {
+            range(path, number, 1, u64::MAX)?;
+        }
+        // A header of a few KB is usual, and a segment that holds few records makes very many files.
+        range("limits.header", limits.header, 4096, 16_000_000)?;
+        range("log.segment", log.segment, 1_000_000, 16_000_000_000)?;
+        for (path, duration) in [
+            ("shim.keep_alive", shim.keep_alive),
+            ("log.flush_every", log.flush_every),
+            ("log.retain", log.retain.unwrap_or(Duration::MAX)),
+            ("limits.header_timeout", limits.header_timeout),
+            ("limits.body_timeout", limits.body_timeout),
+        ] {
+            some(path, duration)?;
+        }
+        if self.lease < Duration::from_secs(1) {
+            return Err(Fault::new("lease", "a worker cannot report so often; say at least `1s`"));
+        }
+        if self.data.as_ref().is_some_and(|data| data.as_os_str().is_empty()) {
+            return Err(Fault::new("data", "this is empty; say a directory, or leave `data` out"));
+        }
+        Ok(())
+    }
+}
+
+fn check_backend(backend: &Backend, path: &str) -> Result<(), Fault> {
+    check_url(&backend.url, format!("{path}.url"))?;
+    range(format!("{path}.slots"), backend.slots, 1, 10_000)?;
+    range(format!("{path}.rpm"), backend.rpm.unwrap_or(1), 1, u32::MAX)?;
+    range(format!("{path}.tpm"), backend.tpm.unwrap_or(1), 1, u64::MAX)?;
+    unique(&format!("{path}.models"), backend.models.iter().map(|model| &model.name))?;
+    let timeouts = &backend.timeouts;
+    for (name, duration) in [
+        ("breaker.window", backend.breaker.window),
+        ("breaker.cooldown", backend.breaker.cooldown),
+        ("timeouts.connect", timeouts.connect),
+        ("timeouts.first_token", timeouts.first_token),
+        ("timeouts.between_tokens", timeouts.between_tokens),
+        ("timeouts.attempt", timeouts.attempt),
+    ] {
+        some(&format!("{path}.{name}"), duration)?;
+    }
+    Ok(())
+}
+
+fn check_url(url: &str, path: String) -> Result<(), Fault> {
+    let parsed = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    let Some(parsed) = parsed else {
+        let message = "this is no address of a server; say one such as http://gpu1:11434 or https://api.openai.com/v1";
+        return Err(Fault::new(path, message));
+    };
+    // The URL is shown in messages and in the API, so it has to be free of secrets.
+    if !parsed.username().is_empty() || parsed.password().is_some() || parsed.query().is_some() || parsed.fragment().is_some() {
+        return Err(Fault::new(path, "a URL here has no user, password or query; say the secret's place in `api_key`"));
+    }
+    Ok(())
+}
+
+/// No name is empty or there twice.
+fn unique<'a>(list: &str, names: impl Iterator<Item = &'a Arc<str>>) -> Result<(), Fault> {
+    let mut seen = HashSet::new();
+    for (i, name) in names.enumerate() {
+        // A list of models may have plain names, of which no part can be named.
+        let path = if list.ends_with(".models") { format!("{list}[{i}]") } else { format!("{list}[{i}].name") };
+        if name.trim().is_empty() {
+            return Err(Fault::new(path, "a name is missing"));
+        }
+        if !seen.insert(name) {
+            return Err(Fault::new(path, format!("{} is here twice; each name may be there once", quoted(name))));
+        }
+    }
+    Ok(())
+}
+
+fn range<T: PartialOrd + Display>(path: impl Into<String>, number: T, least: T, most: T) -> Result<(), Fault> {
+    if number >= least && number <= most {
+        return Ok(());
+    }
+    Err(Fault::new(path, format!("{number} is out of range; say a number from {least} to {most}")))
+}
+
+fn some(path: &str, duration: Duration) -> Result<(), Fault> {
+    if duration.is_zero() { Err(Fault::new(path, "this cannot be zero; say a duration such as `10s`")) } else { Ok(()) }
+}

@@ -1,0 +1,212 @@
+//! Lanes: their windows, and what the queue knows of them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use pullyard_schemas::work::Offer;
+use pullyard_schemas::{JobId, Lane, Seq, Timestamp};
+use pullyard_worker::transport::{Body, BodySource, BoxFuture};
+
+use super::timers::Timer;
+use super::turn::Engine;
+use crate::core::decide::Command;
+use crate::core::schedule::expected_wait;
+use crate::log::LogReader;
+
+/// How soon a turn is tried again while the log cannot be written.
+const STALLED: Duration = Duration::from_millis(200);
+
+/// What serves a lane.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capacity {
+    pub slots: usize,
+    /// At least one backend answers and its breaker is closed.
+    pub alive: bool,
+}
+
+/// Sums since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    pub accepted: u64,
+    pub completed: u64,
+    pub cancelled: u64,
+    pub expired: u64,
+    pub parked: u64,
+    pub failed_attempts: u64,
+    pub lost_leases: u64,
+    pub rerouted: u64,
+}
+
+/// A lane now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LaneStats {
+    pub lane: Lane,
+    pub waiting: usize,
+    pub offered: usize,
+    pub running: usize,
+    pub slots: usize,
+    pub alive: bool,
+}
+
+/// The engine now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stats {
+    pub live: usize,
+    pub waiting_bytes: u64,
+    pub counters: Counters,
+    pub lanes: Vec<LaneStats>,
+}
+
+#[derive(Default)]
+pub(super) struct LaneState {
+    pub(super) slots: usize,
+    pub(super) alive: bool,
+    /// Offered and not started.
+    pub(super) offered: usize,
+    pub(super) running: usize,
+    /// Moving average of an attempt, in milliseconds.
+    mean_ms: f64,
+}
+
+impl LaneState {
+    /// An attempt has ended, however.
+    pub(super) fn ended(&mut self, took: Duration) {
+        self.running = self.running.saturating_sub(1);
+        let took = took.as_secs_f64() * 1000.0;
+        self.mean_ms = if self.mean_ms == 0.0 { took } else { self.mean_ms * 0.9 + took * 0.1 };
+    }
+
+    /// A dead lane keeps one offer, for the probe that finds out whether it lives again.
+    fn window(&self) -> usize {
+        if self.alive { self.slots } else { self.slots.min(1) }
+    }
+}
+
+impl Engine {
+    /// What is not named has nothing that serves it. Jobs that wait where nothing lives go to their next target that does.
+    pub(super) fn capacity(&mut self, lanes: Vec<(Lane, Capacity)>, now: Timestamp) {
+        let before: Vec<Lane> = self.lanes.iter().filter(|(_, s)| s.alive).map(|(lane, _)| lane.clone()).collect();
+        for state in self.lanes.values_mut() {
+            state.slots = 0;
+            state.alive = false;
+        }
+        for (lane, capacity) in lanes {
+            let state = self.lanes.entry(lane.clone()).or_default();
+            (state.slots, state.alive) = (capacity.slots, capacity.alive);
+            self.touched.push(lane);
+        }
+        let alive = |lane: &Lane| self.lanes.get(lane).is_some_and(|s| s.alive);
+        let changed = before.iter().any(|lane| !alive(lane)) || self.lanes.iter().any(|(lane, s)| s.alive && !before.contains(lane));
+        if !changed {
+            return;
+        }
+        let stuck: Vec<JobId> = self
+            .jobs
+            .values()
+            .filter(|live| live.job.spec.targets.len() > 1 && live.offered.is_none() && live.job.lease().is_none())
+            .filter(|live| !alive(&live.job.lane()))
+            .map(|live| live.job.id)
+            .collect();
+        for id in stuck {
+            self.reroute(id, now);
+        }
+    }
+
+    /// Moves a waiting job from a lane where nothing lives to its next target where something does.
+    pub(super) fn reroute(&mut self, id: JobId, now: Timestamp) -> bool {
+        let Some(live) = self.jobs.get(&id) else { return false };
+        let job = &live.job;
+        let alive = |target: &Arc<str>| {
+            self.lanes.get(&Lane { target: target.clone(), scope: job.spec.scope }).is_some_and(|lane| lane.alive && lane.slots > 0)
+        };
+        if job.spec.targets.len() < 2 || alive(job.target_name()) {
+            return false;
+        }
+        let Some(to) = job.spec.targets.iter().skip(job.target as usize + 1).position(alive) else { return false };
+        let to = job.target + 1 + u32::try_from(to).unwrap_or(0);
+        let why = format!("nothing serves {} now", job.target_name());
+        self.schedule.remove(id);
+        self.change(id, Command::Reroute { to, why: why.into() }, now, None);
+        true
+    }
+
+    pub(super) fn expected_start(&self, lane: &Lane, ahead: usize) -> Option<Duration> {
+        let state = self.lanes.get(lane)?;
+        if ahead + state.offered + state.running < state.slots {
+            return Some(Duration::ZERO);
+        }
+        expected_wait(ahead + state.offered, state.slots, Duration::from_secs_f64(state.mean_ms / 1000.0))
+    }
+
+    pub(super) fn fill_touched(&mut self, now: Timestamp) {
+        let mut lanes = std::mem::take(&mut self.touched);
+        if lanes.len() > 1 {
+            lanes.sort();
+            lanes.dedup();
+        }
+        if self.stall.why().is_none() {
+            for lane in &lanes {
+                self.fill(lane, now);
+            }
+        } else {
+            // Nothing starts while its end could not be recorded; the lanes are looked at again with the next turn.
+            self.touched = lanes;
+            self.timers.set(now.after(STALLED), JobId(uuid::Uuid::nil()), Timer::Ready);
+        }
+    }
+
+    fn fill(&mut self, lane: &Lane, now: Timestamp) {
+        let mut offered = Vec::new();
+        {
+            let Some(state) = self.lanes.get_mut(lane) else { return };
+            while state.offered < state.window()
+                && let Some(entry) = self.schedule.next(lane, now)
+            {
+                state.offered += 1;
+                offered.push(entry.job);
+            }
+        }
+        for id in offered {
+            let Some(live) = self.jobs.get_mut(&id) else { continue };
+            let job = &live.job;
+            let token = job.next_token;
+            live.offered = Some(token);
+            let offer = Offer {
+                job: id,
+                token,
+                lane: lane.clone(),
+                band: job.spec.band,
+                kind: job.spec.kind,
+                needs: job.spec.needs,
+                stream: job.spec.stream,
+                on_interrupt: job.spec.on_interrupt,
+                timeout_ms: job.spec.timeout_ms,
+            };
+            let stored = || Body::Stored(Arc::new(Stored { reader: self.reader.clone(), seq: job.submitted_seq() }));
+            let body = live.body.take().map_or_else(stored, Body::Ready);
+            self.transport.offer(offer, body);
+        }
+    }
+}
+
+/// A waiting job's body, read from the log when its attempt starts.
+#[derive(Debug)]
+struct Stored {
+    reader: Arc<dyn LogReader>,
+    seq: Seq,
+}
+
+impl BodySource for Stored {
+    fn fetch(&self, _job: JobId) -> BoxFuture<'_, Result<Bytes, String>> {
+        Box::pin(async move {
+            let (reader, seq) = (self.reader.clone(), self.seq);
+            let read = tokio::task::spawn_blocking(move || reader.read(seq)).await.map_err(|e| e.to_string())?;
+            match read {
+                Ok(Some(record)) => Ok(record.body),
+                Ok(None) => Err(format!("event {} is not in the log", self.seq)),
+                Err(error) => Err(error.to_string()),
+            }
+        })
+    }
+}

@@ -1,0 +1,109 @@
+//! Attempts at one model server, as the configuration describes it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use pullyard_schemas::Usage;
+use pullyard_schemas::work::Offer;
+use pullyard_worker::adapter::{self, Call, Chunk, Dialect, Endpoint, ModelInfo, Secret};
+use pullyard_worker::run::{Broken, Executor, Finished};
+use pullyard_worker::transport::BoxFuture;
+use tokio_util::sync::CancellationToken;
+
+use super::{Env, Error, wall_clock};
+use crate::config::hours::{next_change, open_at};
+use crate::config::prices::cost_nanos;
+use crate::config::{Adapter, Backend, Leave, Prices};
+
+#[derive(Debug)]
+pub(super) struct Backhaul {
+    client: reqwest::Client,
+    endpoint: Endpoint,
+    backend: Backend,
+    prices: Prices,
+}
+
+impl Backhaul {
+    pub(super) fn new(backend: &Backend, prices: &Prices, env: Env) -> Result<Self, Error> {
+        let wrong = |why: String| Error::Backend { name: backend.name.clone(), why };
+        let dialect = match backend.adapter {
+            Adapter::Ollama => Dialect::Ollama,
+            Adapter::Openai => Dialect::OpenAi(adapter::Quirks {
+                stream_usage: backend.quirks.stream_usage,
+                max_completion_tokens: backend.quirks.max_completion_tokens,
+            }),
+            Adapter::Anthropic => Dialect::Anthropic,
+        };
+        let mut endpoint = Endpoint::new(backend.name.clone(), &backend.url, dialect).map_err(wrong)?;
+        endpoint.api_key = backend.api_key.as_ref().map(|key| key.resolve(&env)).transpose()?.map(Secret);
+        endpoint.timeouts = adapter::Timeouts {
+            connect: backend.timeouts.connect,
+            first_token: backend.timeouts.first_token,
+            between_tokens: backend.timeouts.between_tokens,
+            attempt: backend.timeouts.attempt,
+        };
+        endpoint.drain_on_cancel = backend.on_leave == Leave::Drain;
+        let client = adapter::client(backend.timeouts.connect).map_err(|e| wrong(e.to_string()))?;
+        Ok(Self { client, endpoint, backend: backend.clone(), prices: prices.clone() })
+    }
+
+    /// The models that it has: as configured, or else as it says itself.
+    pub(super) async fn models(&self, known: &[ModelInfo]) -> Result<Vec<ModelInfo>, String> {
+        if !self.backend.models.is_empty() {
+            let told = |m: &crate::config::Model| ModelInfo {
+                name: m.name.clone(),
+                digest: None,
+                loaded: false,
+                context: m.context,
+                images: m.images,
+                tools: m.tools,
+                embedding: m.embedding,
+            };
+            return Ok(self.backend.models.iter().map(told).collect());
+        }
+        adapter::list_models(&self.client, &self.endpoint, known).await.map_err(|failure| failure.message)
+    }
+}
+
+impl Executor for Backhaul {
+    fn run<'a>(
+        &'a self,
+        model: &'a Arc<str>,
+        offer: &'a Offer,
+        body: Bytes,
+        on_chunk: &'a mut (dyn FnMut(Bytes) + Send),
+        cancel: &'a CancellationToken,
+    ) -> BoxFuture<'a, Result<Finished, Broken>> {
+        Box::pin(async move {
+            let call = Call {
+                kind: offer.kind,
+                model: model.clone(),
+                stream: offer.stream,
+                body,
+                id: format!("chatcmpl-{}", offer.job.0.simple()),
+                created: wall_clock().0 / 1000,
+            };
+            let mut each = |chunk: Chunk| on_chunk(chunk.data);
+            match adapter::drive(&self.client, &self.endpoint, &call, &mut each, cancel).await {
+                Ok(done) => Ok(Finished { usage: done.usage, finish: done.finish }),
+                Err(broken) => Err(Broken { failure: broken.failure, usage: broken.usage, delivered: broken.delivered }),
+            }
+        })
+    }
+
+    fn cost(&self, model: &str, usage: &Usage, busy_ms: u64) -> u64 {
+        cost_nanos(self.prices.find(model, self.backend.local).as_ref(), self.backend.power, usage, busy_ms)
+    }
+
+    fn closed_for(&self) -> Option<Duration> {
+        if self.backend.hours.is_empty() {
+            return None;
+        }
+        let now = wall_clock().0;
+        if open_at(&self.backend.hours, now) {
+            return None;
+        }
+        Some(Duration::from_millis(next_change(&self.backend.hours, now).map_or(60_000, |at| at.saturating_sub(now).max(1))))
+    }
+}

@@ -1,0 +1,218 @@
+//! Puts the parts together: log, read model, engine, backends and HTTP, in one process.
+
+mod backhaul;
+mod fleet;
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use pullyard_schemas::{JobId, Timestamp, Token, WorkerId};
+use pullyard_worker::run::Worker;
+use pullyard_worker::transport::embedded::{EmbeddedTransport, OutputSink};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+pub use fleet::Found;
+
+use crate::config::{self, Config, Durability, ShimLeave};
+use crate::engine::{self, OutputHub};
+use crate::http::{self, App, LiveConfig};
+use crate::log::{self, EventLog, FileLog};
+use crate::readmodel::{self, ReadModel};
+use fleet::Fleet;
+
+/// How the environment is read; tests give their own.
+pub type Env = fn(&str) -> Option<String>;
+
+/// How long connections may stay open once everything has been drained.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// Why a yard cannot open. Each says what a person has to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the data folder {}: {source}", dir.display())]
+    Data { dir: PathBuf, source: std::io::Error },
+    #[error("event log: {0}")]
+    Log(#[from] log::Error),
+    #[error(transparent)]
+    ReadModel(#[from] readmodel::Error),
+    #[error(transparent)]
+    Engine(#[from] engine::Error),
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    #[error("backend `{name}`: {why}")]
+    Backend { name: Arc<str>, why: String },
+    #[error("the read model's thread cannot be started: {0}")]
+    Thread(std::io::Error),
+}
+
+impl OutputSink for OutputHub {
+    fn chunk(&self, job: JobId, token: Token, number: u32, chunk: Bytes) {
+        self.push(job, token, number, chunk);
+    }
+}
+
+/// The wall clock, which may jump; only the engine's turn and the HTTP edge read it.
+#[must_use]
+pub fn wall_clock() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// A broker with its backends, ready to serve.
+#[derive(Debug)]
+pub struct Yard {
+    app: Arc<App>,
+    fleet: Fleet,
+    worker: Arc<Worker>,
+    engine: tokio::task::JoinHandle<()>,
+    config: Config,
+    env: Env,
+}
+
+impl Yard {
+    /// Opens log and read model, recovers the live jobs, and starts to pull for the backends.
+    ///
+    /// # Errors
+    /// When the data folder is in use or damaged, or a secret or a URL of the configuration is wrong.
+    pub fn open(config: Config, env: Env) -> Result<Self, Error> {
+        let dir = config.data_dir(&env);
+        std::fs::create_dir_all(&dir).map_err(|source| Error::Data { dir: dir.clone(), source })?;
+        let (file_log, opened) = FileLog::open(dir.join("log"), log::Options { segment_bytes: config.log.segment })?;
+        if opened.torn_bytes > 0 {
+            tracing::warn!(
+                bytes = opened.torn_bytes,
+                "the end of the event log was half written, and has been cut; nobody was promised what it held"
+            );
+        }
+        let reader = file_log.reader();
+        let (read_model, found) = ReadModel::open(&dir.join("read"), file_log.last(), reader.first())?;
+        if let Some(why) = found.rebuilt {
+            tracing::warn!(%why, "the read model is rebuilt from the event log");
+        }
+        let projector = readmodel::spawn(read_model.clone()).map_err(Error::Thread)?;
+        let hub = Arc::new(OutputHub::default());
+        let (words, reports) = mpsc::unbounded_channel();
+        let transport = EmbeddedTransport::new(words, hub.clone(), config.lease);
+        let parts = engine::Parts {
+            log: Box::new(file_log),
+            projector,
+            floor: read_model.floor(),
+            cursor: read_model.cursor(),
+            hub,
+            clock: wall_clock,
+        };
+        let options = engine::Options {
+            policy: config.policy(),
+            schedule: config.schedule(),
+            flush_before_answers: config.log.durability == Durability::Flush,
+            flush_every: config.log.flush_every,
+        };
+        let (handle, task) = engine::start(parts, options, transport.clone(), reports)?;
+        let worker = Arc::new(Worker::new(worker_id(env), transport, config.lease));
+        let (discovered_now, discovered) = watch::channel(false);
+        let app = Arc::new(App {
+            engine: handle,
+            reader,
+            readmodel: read_model,
+            live: RwLock::new(Arc::new(live_config(&config, env)?)),
+            clock: wall_clock,
+            max_body: config.limits.body,
+            started: wall_clock(),
+            discovered,
+        });
+        let fleet = Fleet::new(app.clone(), worker.clone(), discovered_now);
+        fleet.configure(&config, env)?;
+        Ok(Self { app, fleet, worker, engine: task, config, env })
+    }
+
+    /// Resolves when every backend has been asked for its models once, and tells what was found.
+    pub async fn found(&self) -> Vec<Found> {
+        self.app.discovered().await;
+        self.fleet.found()
+    }
+
+    /// Puts a new configuration in force, for everything but `listen`, `data`, `log` and `limits`.
+    ///
+    /// # Errors
+    /// When a secret or a URL in it is wrong; then the old one stays in force as a whole.
+    pub fn reload(&mut self, config: Config) -> Result<(), Error> {
+        let live = live_config(&config, self.env)?;
+        self.fleet.configure(&config, self.env)?;
+        self.app.engine.configure(config.policy(), config.schedule());
+        self.app.replace(live);
+        self.fleet.publish();
+        self.config = config;
+        Ok(())
+    }
+
+    /// What serves requests; cheap to clone.
+    #[must_use]
+    pub fn app(&self) -> Arc<App> {
+        self.app.clone()
+    }
+
+    /// Serves connections until `stop` fires; open ones then have a moment to end.
+    pub fn serve(&self, listener: TcpListener, stop: CancellationToken) -> impl Future<Output = ()> + Send + 'static {
+        let bounds = &self.config.limits;
+        let limits = http::Limits {
+            header_bytes: usize::try_from(bounds.header).unwrap_or(usize::MAX),
+            header_timeout: bounds.header_timeout,
+            body_timeout: bounds.body_timeout,
+        };
+        http::serve(self.app.clone(), listener, limits, LINGER, stop)
+    }
+
+    /// Stops intake, lets running attempts end within `drain_timeout`, and writes everything down. What still runs then
+    /// comes back on the next start. Connections must have been closed: an open one keeps the engine.
+    pub async fn drain(&self) {
+        self.app.engine.drain();
+        self.fleet.stop();
+        self.worker.drain(self.config.drain_timeout).await;
+    }
+
+    /// Ends the engine, after its last event is on disk.
+    pub async fn close(self) {
+        let Self { app, fleet, worker, engine, .. } = self;
+        app.engine.stop();
+        drop((app, fleet, worker));
+        let _ = engine.await;
+    }
+}
+
+/// The machine's name, unless it is configured.
+fn worker_id(env: Env) -> WorkerId {
+    let name = env("HOSTNAME").filter(|n| !n.is_empty()).or_else(|| {
+        let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        (!name.is_empty()).then_some(name)
+    });
+    WorkerId(name.unwrap_or_else(|| "local".to_owned()).into())
+}
+
+fn live_config(config: &Config, env: Env) -> Result<LiveConfig, config::Error> {
+    let keys = config.keys.iter().map(|key| Ok((key.digest(&env)?, key.name.clone()))).collect::<Result<_, config::Error>>()?;
+    Ok(LiveConfig {
+        catalog: crate::core::policy::Catalog {
+            classes: config.classes.clone(),
+            aliases: config.aliases.clone(),
+            version: config.version().clone(),
+            ..Default::default()
+        },
+        keys,
+        max_attempts: config.retries.max_attempts,
+        max_attempts_per_target: config.retries.max_attempts_per_target,
+        attempt_timeout_ms: config
+            .backends
+            .iter()
+            .map(|b| b.timeouts.attempt)
+            .max()
+            .map_or(900_000, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
+        hold: config.shim.hold,
+        keep_alive: config.shim.keep_alive,
+        keep_on_leave: config.shim.on_leave == ShimLeave::Keep,
+    })
+}
