@@ -99,7 +99,9 @@ fn parts(at: usize, message: &Value) -> Result<Vec<Value>, Failure> {
         None | Some(Value::Null) => Ok(Vec::new()),
         // Anthropic refuses an empty text block.
         Some(Value::String(text)) => Ok(if text.is_empty() { Vec::new() } else { vec![json!({"type": "text", "text": text})] }),
-        Some(Value::Array(parts)) => parts.iter().map(|part| one_part(at, part)).collect(),
+        Some(Value::Array(parts)) => {
+            parts.iter().filter(|p| p.get("text").is_none_or(|t| t != "")).map(|part| one_part(at, part)).collect()
+        }
         Some(_) => Err(refused(format!("`messages[{at}].content` must be a text or a list of parts"))),
     }
 }
@@ -158,6 +160,10 @@ fn tool_choice(choice: Option<&Value>, parallel: Option<&Value>) -> Option<Value
 pub(super) struct Decoder {
     reply: Reply,
     usage: Usage,
+    /// Prompt tokens that were neither read from the cache nor written to it.
+    input: u64,
+    /// Prompt tokens that were written to the cache.
+    written: u64,
     first: bool,
     /// OpenAI's index of each tool call, by the block that it is in.
     calls: Map<String, Value>,
@@ -165,7 +171,7 @@ pub(super) struct Decoder {
 
 impl Decoder {
     pub(super) fn new(call: &Call) -> Self {
-        Self { reply: Reply::new(call), usage: Usage::default(), first: true, calls: Map::new() }
+        Self { reply: Reply::new(call), usage: Usage::default(), input: 0, written: 0, first: true, calls: Map::new() }
     }
 
     pub(super) fn frame(&mut self, frame: &Frame, progress: &mut Progress, out: &mut Vec<Chunk>) -> Result<(), Failure> {
@@ -256,17 +262,12 @@ impl Decoder {
     /// Counts are cumulative, and a later event may repeat only some of them.
     fn count(&mut self, usage: Option<&Value>, progress: &mut Progress) {
         let Some(usage) = usage else { return };
-        let count = |name: &str| usage.get(name).and_then(Value::as_u64);
-        if let Some(input) = count("input_tokens") {
-            let (read, written) = (count("cache_read_input_tokens").unwrap_or(0), count("cache_creation_input_tokens").unwrap_or(0));
-            if input + read + written > 0 {
-                self.usage.prompt = input + read + written;
-                self.usage.cached = read;
-            }
-        }
-        if let Some(output) = count("output_tokens") {
-            self.usage.completion = output;
-        }
+        let more = |name: &str, so_far: u64| usage.get(name).and_then(Value::as_u64).map_or(so_far, |n| n.max(so_far));
+        self.input = more("input_tokens", self.input);
+        self.written = more("cache_creation_input_tokens", self.written);
+        self.usage.cached = more("cache_read_input_tokens", self.usage.cached);
+        self.usage.prompt = self.input + self.written + self.usage.cached;
+        self.usage.completion = more("output_tokens", self.usage.completion);
         progress.usage = Some(self.usage);
     }
 }

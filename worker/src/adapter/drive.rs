@@ -4,6 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
 use pullyard_schemas::{Failure, FailureKind, Usage};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{Client, RequestBuilder, Response};
@@ -19,6 +20,8 @@ pub(super) const ANTHROPIC_VERSION: &str = "2023-06-01";
 const MAX_ERROR: usize = 64 << 10;
 /// How long a call whose client left may still be read for its usage.
 const DRAIN: Duration = Duration::from_secs(120);
+/// How long a stream may take to close after its reply has ended.
+const REST: Duration = Duration::from_secs(1);
 /// A pooled connection that the server had closed shows itself this soon; sending once more then doubles nothing.
 const STALE: Duration = Duration::from_millis(250);
 
@@ -62,8 +65,9 @@ pub async fn drive(
         on_chunk,
     };
     match attempt.run(client, &wire).await {
-        Ok(()) if !attempt.left => Ok(Done { usage: attempt.usage().unwrap_or_default(), finish: attempt.progress.finish.take() }),
-        Ok(()) => Err(attempt.broken(Failure::new(FailureKind::Cancelled, "the attempt was withdrawn"))),
+        // However it ended, nobody waits for it.
+        _ if attempt.left => Err(attempt.broken(Failure::new(FailureKind::Cancelled, "the attempt was withdrawn"))),
+        Ok(()) => Ok(Done { usage: attempt.usage().unwrap_or_default(), finish: attempt.progress.finish.take() }),
         Err(failure) => Err(attempt.broken(failure)),
     }
 }
@@ -77,7 +81,7 @@ struct Attempt<'a> {
     delivered: bool,
     /// Chunks with content, for a server that does not count tokens.
     contents: u64,
-    /// Cancelled, but read to its end for its usage.
+    /// Cancelled: nothing more is given out, though it may still be read for its usage.
     left: bool,
     cancel: &'a CancellationToken,
     on_chunk: &'a mut (dyn FnMut(Chunk) + Send),
@@ -85,7 +89,7 @@ struct Attempt<'a> {
 
 impl Attempt<'_> {
     fn broken(&self, failure: Failure) -> Broken {
-        Broken { failure, usage: self.usage(), delivered: self.delivered }
+        Broken { failure: self.endpoint.censored(failure), usage: self.usage(), delivered: self.delivered }
     }
 
     /// As the server counted; as many completion tokens as there were chunks where it did not.
@@ -114,10 +118,13 @@ impl Attempt<'_> {
             self.give(chunk);
             return Ok(());
         }
-        self.stream(&mut response, wire.framing, first).await
+        self.stream(&mut response, wire.framing, first).await?;
+        read_out(response);
+        Ok(())
     }
 
     async fn send(&mut self, client: &Client, wire: &Wire, until: Instant) -> Result<Response, Failure> {
+        let mut again = true;
         loop {
             let request = self.request(client, wire);
             let sent = Instant::now();
@@ -126,7 +133,8 @@ impl Attempt<'_> {
                 Err(error) => error,
             };
             let stale = !error.is_connect() && !error.is_timeout() && error.is_request() && sent.elapsed() < STALE;
-            if !stale || sent.duration_since(self.started) >= STALE {
+            // Once: a server that hangs up on this request would otherwise get it over and over.
+            if !stale || self.left || !std::mem::take(&mut again) {
                 return Err(connection(error));
             }
         }
@@ -140,15 +148,19 @@ impl Attempt<'_> {
     async fn stream(&mut self, response: &mut Response, kind: framing::Kind, first: Instant) -> Result<(), Failure> {
         let mut framer = Framer::new(kind);
         let mut chunks = Vec::new();
-        let mut received = 0usize;
+        let (mut received, mut frames) = (0usize, 0usize);
         let mut until = first;
         while !self.progress.done {
             let what = if self.contents == 0 { "no token came within" } else { "the stream was silent for" };
             let bytes = self.wait(response.chunk(), until, what).await?.map_err(connection)?;
             let Some(bytes) = bytes else {
                 while let Some(frame) = framer.last() {
-                    self.decoder.frame(frame, &mut self.progress, &mut chunks)?;
-                    self.give_all(&mut chunks);
+                    match self.decoded(frame, &mut chunks) {
+                        Ok(()) => frames += 1,
+                        // Half a frame is no wrong frame: the stream ended in its middle.
+                        Err(failure) if failure.kind == FailureKind::Garbage => {}
+                        Err(failure) => return Err(failure),
+                    }
                 }
                 break;
             };
@@ -160,29 +172,35 @@ impl Attempt<'_> {
             while !self.progress.done
                 && let Some(frame) = framer.next()?
             {
-                let decoded = self.decoder.frame(frame, &mut self.progress, &mut chunks);
-                self.give_all(&mut chunks);
-                decoded?;
+                self.decoded(frame, &mut chunks)?;
+                frames += 1;
             }
             if self.contents > 0 {
                 until = Instant::now() + self.endpoint.timeouts.between_tokens;
             }
         }
+        if frames == 0 && received > 0 {
+            return Err(failure::garbage("the reply is not the stream that was expected"));
+        }
         // A stream that ends in the middle looks like any other end, except that nobody said why it ended.
-        if !self.progress.done && self.progress.finish.is_none() {
+        if self.progress.finish.is_none() && (!self.progress.done || self.contents == 0) {
             return Err(Failure::new(FailureKind::Backend, "the stream ended before the reply did"));
         }
         Ok(())
     }
 
-    fn give_all(&mut self, chunks: &mut Vec<Chunk>) {
+    /// Gives out what a frame holds, also when it holds an error behind it.
+    fn decoded(&mut self, frame: framing::Frame, chunks: &mut Vec<Chunk>) -> Result<(), Failure> {
+        let decoded = self.decoder.frame(frame, &mut self.progress, chunks);
         for chunk in chunks.drain(..) {
             self.give(chunk);
         }
+        decoded
     }
 
     fn give(&mut self, chunk: Chunk) {
         self.contents += u64::from(chunk.has_content);
+        self.left |= self.cancel.is_cancelled();
         if !self.left {
             self.delivered |= chunk.has_content;
             (self.on_chunk)(chunk);
@@ -215,16 +233,18 @@ impl Attempt<'_> {
     /// Waits for the server, the phase's time, the attempt's time, and the client's leave.
     async fn wait<T>(&mut self, work: impl Future<Output = T>, phase: Instant, what: &str) -> Result<T, Failure> {
         tokio::pin!(work);
+        let mut draining = false;
         loop {
             let until = phase.min(self.until);
             tokio::select! {
                 biased;
                 done = &mut work => return Ok(done),
-                () = self.cancel.cancelled(), if !self.left => {
+                () = self.cancel.cancelled(), if !draining => {
+                    self.left = true;
                     if !self.endpoint.drain_on_cancel {
                         return Err(Failure::new(FailureKind::Cancelled, "the attempt was withdrawn"));
                     }
-                    self.left = true;
+                    draining = true;
                     self.until = self.until.min(Instant::now() + DRAIN);
                 }
                 () = tokio::time::sleep_until(until) => {
@@ -239,6 +259,18 @@ impl Attempt<'_> {
     fn limit(&self, what: &str) -> Duration {
         if what.starts_with("the stream was") { self.endpoint.timeouts.between_tokens } else { self.endpoint.timeouts.attempt }
     }
+}
+
+/// A connection can be used again only when its body was read to its end, which comes a moment after the reply's own.
+fn read_out(mut response: Response) {
+    if let Some(Ok(None) | Err(_)) = response.chunk().now_or_never() {
+        return;
+    }
+    tokio::spawn(async move {
+        let rest = async { while let Ok(Some(_)) = response.chunk().await {} };
+        // One that does not end is closed.
+        let _ = tokio::time::timeout(REST, rest).await;
+    });
 }
 
 pub(super) fn authorized(request: RequestBuilder, endpoint: &Endpoint) -> RequestBuilder {

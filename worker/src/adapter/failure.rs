@@ -62,6 +62,10 @@ impl Told {
                 "context window",
                 "input length exceeds",
                 "exceeds the context",
+                "exceed context limit",
+                "maximum model length",
+                "context length is only",
+                "too large to process",
             ]);
         let kind = match code {
             400 | 413 | 422 | 500 if context => FailureKind::ContextLength,
@@ -69,15 +73,18 @@ impl Told {
             _ if says(&["insufficient_quota", "billing", "authentication_error", "permission_error", "invalid_api_key"]) => {
                 FailureKind::Unauthorized
             }
+            // Anthropic says this with a 400 like that of a wrong request.
+            400 if tells(&["credit balance is too low"]) => FailureKind::Unauthorized,
             _ if says(&["overloaded", "rate_limit"]) => FailureKind::Busy,
             _ if says(&["model_not_found"]) => FailureKind::NoModel,
             401..=403 | 407 => FailureKind::Unauthorized,
-            404 => FailureKind::NoModel,
+            // 501 is a model that serves something else, such as a chat model asked for vectors.
+            404 | 501 => FailureKind::NoModel,
             408 | 504 => FailureKind::Timeout,
             429 | 503 | 529 => FailureKind::Busy,
             // Some servers answer 500 to a request that they cannot read; trying again would not help.
             500 if tells(&["parse error", "json.exception", "invalid json"]) => FailureKind::BadRequest,
-            400 if tells(&["model", "not found"]) && text.contains("not found") => FailureKind::NoModel,
+            400 if text.contains("model") && text.contains("not found") => FailureKind::NoModel,
             400..=499 if code != 409 && code != 425 && code != 499 => FailureKind::BadRequest,
             0 if says(&["invalid_request"]) => FailureKind::BadRequest,
             _ => FailureKind::Backend,

@@ -98,9 +98,14 @@ impl Framer {
         match field {
             b"data" if self.pending.data.is_empty() => self.pending.data = value,
             b"data" => {
-                let joined = [&self.pending.data, b"\n".as_slice(), &value].concat();
-                self.pending.data = joined.into();
+                // Taken back and extended in place, so that many lines do not cost their square.
+                let mut joined = std::mem::take(&mut self.pending.data).try_into_mut().unwrap_or_else(|data| BytesMut::from(&*data));
+                joined.extend_from_slice(b"\n");
+                joined.extend_from_slice(&value);
+                self.pending.data = joined.freeze();
             }
+            // Older llama-servers put an error into a field of this name.
+            b"error" if self.pending.data.is_empty() => self.pending.data = [b"{\"error\":", &*value, b"}"].concat().into(),
             b"event" => self.pending.event = Some(value),
             _ => {}
         }
@@ -151,6 +156,12 @@ mod tests {
             frames(Kind::Lines, &[b"{}\n\n \r\n{\"a\"", b":1}"]).iter().map(|f| f.1.as_str()).collect::<Vec<_>>(),
             ["{}", "{\"a\":1}"]
         );
+    }
+
+    #[test]
+    fn many_lines_of_one_event_are_joined() {
+        let stream = "data: 1,\n".repeat(300_000) + "\n";
+        assert_eq!(frames(Kind::Sse, &[stream.as_bytes()])[0].1.len(), 899_999);
     }
 
     #[test]

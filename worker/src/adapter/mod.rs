@@ -87,7 +87,7 @@ impl Default for Timeouts {
 }
 
 /// One model server.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Endpoint {
     pub name: Arc<str>,
     /// Ends with a slash; paths are appended.
@@ -101,15 +101,26 @@ pub struct Endpoint {
     pub drain_on_cancel: bool,
 }
 
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without the URL, which may hold a password.
+        f.debug_struct("Endpoint")
+            .field("name", &self.name)
+            .field("dialect", &self.dialect)
+            .field("api_key", &self.api_key)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Endpoint {
     /// `url` as people write it: with or without the `/v1` or `/api` that a dialect needs.
     ///
     /// # Errors
-    /// When it is not an `http` or `https` URL.
+    /// When it is not an `http` or `https` URL. It may hold a password, so it is not repeated.
     pub fn new(name: impl Into<Arc<str>>, url: &str, dialect: Dialect) -> Result<Self, String> {
-        let mut base = Url::parse(url).map_err(|e| format!("{url:?} is not a URL: {e}"))?;
+        let mut base = Url::parse(url).map_err(|e| format!("this is not a URL: {e}"))?;
         if !matches!(base.scheme(), "http" | "https") {
-            return Err(format!("{url:?} must begin with http:// or https://"));
+            return Err(format!("a URL must begin with http:// or https://, not {}:", base.scheme()));
         }
         let path = base.path().trim_end_matches('/');
         let path = match dialect {
@@ -121,6 +132,14 @@ impl Endpoint {
         base.set_path(&path);
         let name = name.into();
         Ok(Self { name, base, api_key: None, dialect, timeouts: Timeouts::default(), max_output_bytes: 16 << 20, drain_on_cancel: false })
+    }
+
+    /// Servers repeat a wrong key in their errors, and a failure is for everybody to read.
+    fn censored(&self, mut failure: Failure) -> Failure {
+        for secret in [self.api_key.as_ref().map(|k| k.0.as_str()), self.base.password()].into_iter().flatten().filter(|s| !s.is_empty()) {
+            failure.message = failure.message.replace(secret, "…");
+        }
+        failure
     }
 
     fn at(&self, path: &str) -> Url {

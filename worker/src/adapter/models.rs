@@ -47,7 +47,10 @@ pub async fn list_models(client: &Client, endpoint: &Endpoint, known: &[ModelInf
             Ok(entries(&list, "data").filter_map(openai_model).take(MAX_MODELS).collect())
         }
         Dialect::Anthropic => {
-            let list = get(client, endpoint, "v1/models").await?;
+            let mut url = endpoint.at("v1/models");
+            // Twenty is what it gives unasked, and a thousand the most.
+            url.set_query(Some("limit=1000"));
+            let list = fetch(client.get(url), endpoint).await?;
             let claude = |m: &Value| {
                 Some(ModelInfo {
                     images: Some(true),
@@ -127,7 +130,7 @@ async fn fetch(request: RequestBuilder, endpoint: &Endpoint) -> Result<Value, Fa
         }
     }
     if !response.status().is_success() {
-        return Err(failure::of_status(response.status().as_u16(), response.headers(), &body));
+        return Err(endpoint.censored(failure::of_status(response.status().as_u16(), response.headers(), &body)));
     }
     serde_json::from_slice(&body).map_err(|e| Failure::new(FailureKind::Garbage, format!("the list of models is not JSON: {e}")))
 }

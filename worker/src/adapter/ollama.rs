@@ -112,10 +112,11 @@ fn format(fields: &Fields<'_>) -> Result<Option<Value>, Failure> {
 
 fn messages(fields: &Fields<'_>) -> Result<Value, Failure> {
     let Some(Value::Array(messages)) = fields.value("messages")? else { return Err(refused("`messages` must be a list")) };
-    messages.into_iter().enumerate().map(|(at, message)| one_message(at, message)).collect::<Result<Vec<_>, _>>().map(Value::Array)
+    let called: Vec<&Value> = messages.iter().filter_map(|m| m.get("tool_calls")?.as_array()).flatten().collect();
+    messages.iter().enumerate().map(|(at, message)| one_message(at, message, &called)).collect::<Result<Vec<_>, _>>().map(Value::Array)
 }
 
-fn one_message(at: usize, message: Value) -> Result<Value, Failure> {
+fn one_message(at: usize, message: &Value, called: &[&Value]) -> Result<Value, Failure> {
     let Value::Object(message) = message else { return Err(refused(format!("`messages[{at}]` must be an object"))) };
     let role = message.get("role").and_then(Value::as_str).unwrap_or("user");
     let mut text = String::new();
@@ -144,9 +145,14 @@ fn one_message(at: usize, message: Value) -> Result<Value, Failure> {
     if let Some(Value::Array(calls)) = message.get("tool_calls") {
         shown["tool_calls"] = calls.iter().map(call_to_ollama).collect();
     }
-    for name in ["tool_call_id", "name"] {
-        if let Some(value) = message.get(name) {
-            shown[if name == "name" { "tool_name" } else { name }] = value.clone();
+    if role == "tool" {
+        let id = message.get("tool_call_id");
+        // OpenAI's clients name the call alone; Ollama's templates name the tool.
+        let of_call = || called.iter().rev().find(|c| id.is_some() && c.get("id") == id)?.pointer("/function/name");
+        for (name, value) in [("tool_call_id", id), ("tool_name", message.get("name").or_else(of_call))] {
+            if let Some(value) = value {
+                shown[name] = value.clone();
+            }
         }
     }
     Ok(shown)

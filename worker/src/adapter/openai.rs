@@ -22,6 +22,9 @@ pub(super) fn request(call: &Call, quirks: Quirks) -> Result<Wire, Failure> {
     for (name, value) in &fields.0 {
         let name: &str = match &**name {
             "model" | "stream" | "stream_options" => continue,
+            // Under one name, the two would be one field twice.
+            "max_tokens" if quirks.max_completion_tokens && fields.get("max_completion_tokens").is_some() => continue,
+            "max_completion_tokens" if quirks.max_completion_tokens && value.get() == "null" => continue,
             "max_tokens" if quirks.max_completion_tokens => "max_completion_tokens",
             name if fields.is_ours(name) => continue,
             name => name,
@@ -82,8 +85,11 @@ struct Delta<'a> {
     content: Option<&'a RawValue>,
     #[serde(borrow, default)]
     tool_calls: Option<&'a RawValue>,
-    #[serde(borrow, default, alias = "reasoning")]
+    #[serde(borrow, default)]
     reasoning_content: Option<&'a RawValue>,
+    /// vLLM's newer name for it; some versions send both, so this is no alias.
+    #[serde(borrow, default)]
+    reasoning: Option<&'a RawValue>,
     #[serde(borrow, default)]
     refusal: Option<&'a RawValue>,
 }
@@ -123,7 +129,7 @@ impl Choice<'_> {
         let delta = self
             .delta
             .as_ref()
-            .is_some_and(|d| filled(d.content) || filled(d.tool_calls) || filled(d.reasoning_content) || filled(d.refusal));
+            .is_some_and(|d| [d.content, d.tool_calls, d.reasoning_content, d.reasoning, d.refusal].into_iter().any(filled));
         delta || filled(self.text) || self.message.is_some()
     }
 }
