@@ -147,7 +147,10 @@ fn announce(found: &[Found], address: SocketAddr, data: &Path, config: Option<&P
                 format!("{}{}", names.join(", "), if n > 6 { format!(" and {} more", n - 6) } else { String::new() })
             }
         };
-        text.push_str(&format!("  {:<8}{} at {} ({place}, {} slots): {models}\n", backend.name, backend.adapter, backend.url, backend.slots));
+        text.push_str(&format!(
+            "  {:<8}{} at {} ({place}, {} slots): {models}\n",
+            backend.name, backend.adapter, backend.url, backend.slots
+        ));
     }
     if shown.is_empty() {
         text.push_str(
