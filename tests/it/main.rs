@@ -1,1 +1,4 @@
-//! End-to-end tests.
+//! End-to-end tests against the real binary, one file per scenario.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod jobs;
