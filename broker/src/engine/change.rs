@@ -64,6 +64,8 @@ impl Engine {
         for event in events {
             self.happened(id, event, output, now);
         }
+        // Only now: between two events of one decision, a job that is about to be parked looks as if it waited.
+        self.place(id, now);
         if let Some(done) = done
             && let Some(job) = self.jobs.get(&id).map(|l| Arc::new(l.job.clone())).or_else(|| self.recent.get(&id).cloned())
         {
@@ -106,11 +108,7 @@ impl Engine {
             let ended = Ended { job: Arc::new(job.clone()), output: Bytes::new() };
             self.group.acks.extend(waiters.drain(..).map(|w| Ack::Ended(w, ended.clone())));
         }
-        let running = job.lease().is_some();
         self.jobs.insert(id, Box::new(Live { job, body, waiters, offered, lease_until }));
-        if !running && !parked {
-            self.place(id, now);
-        }
     }
 
     fn end(&mut self, live: Live, lane: &Lane, held: Option<Token>, output: &Bytes, now: Timestamp) {
@@ -141,9 +139,9 @@ impl Engine {
         self.recent.insert(id, job);
     }
 
-    /// Puts a job where its state says: on the schedule, or on the timers.
+    /// Puts a job where its state says: on the schedule, or on the timers. One that has been offered has its place.
     pub(super) fn place(&mut self, id: JobId, now: Timestamp) {
-        let Some(live) = self.jobs.get(&id) else { return };
+        let Some(live) = self.jobs.get(&id).filter(|live| live.offered.is_none()) else { return };
         match &live.job.state {
             State::Deferred { until } if *until > now => self.timers.set(*until, id, Timer::Ready),
             State::Queued | State::Deferred { .. } => {
