@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use pullyard_schemas::job::{Envelope, Event, Job, SCHEMA_VERSION};
+use pullyard_schemas::job::{Envelope, Event, Job, SCHEMA_VERSION, State};
 use pullyard_schemas::{JobId, Lane, Seq, Timestamp, Token};
 use pullyard_worker::transport::Transport;
 use pullyard_worker::transport::embedded::Incoming;
@@ -196,7 +196,10 @@ impl Engine {
             Input::List { page, list } => drop(list.send(self.list(&page))),
             Input::Stats { stats } => drop(stats.send(self.stats())),
             Input::Await { job, ended } => {
-                if let Some(live) = self.jobs.get_mut(&job) {
+                // A parked job does not end by itself; who asks then is told at once that there is nothing to wait for.
+                if let Some(live) = self.jobs.get_mut(&job)
+                    && !matches!(live.job.state, State::Parked { .. })
+                {
                     live.waiters.push(ended);
                 }
             }
