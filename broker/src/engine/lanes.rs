@@ -184,7 +184,9 @@ impl Engine {
                 timeout_ms: job.spec.timeout_ms,
             };
             let stored = || Body::Stored(Arc::new(Stored { reader: self.reader.clone(), seq: job.submitted_seq() }));
-            let body = live.body.take().map_or_else(stored, Body::Ready);
+            // A second attempt may come before the log can be read, so the body stays in hand until it can.
+            let body = if self.committer.written() < job.submitted_seq() { live.body.clone() } else { live.body.take() };
+            let body = body.map_or_else(stored, Body::Ready);
             self.transport.offer(offer, body);
         }
     }

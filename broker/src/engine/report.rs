@@ -59,7 +59,9 @@ impl Engine {
             self.transport.withdraw(id, token);
             return;
         }
-        live.body = None;
+        if self.committer.written() >= live.job.submitted_seq() {
+            live.body = None;
+        }
         live.lease_until = now.after(self.policy.lease);
         self.timers.set(live.lease_until, id, Timer::Lease);
         self.lanes.entry(lane).or_default().running += 1;
