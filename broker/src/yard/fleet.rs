@@ -193,6 +193,8 @@ struct Watch {
 impl Watch {
     async fn run(self, discovered: watch::Sender<bool>) {
         let mut asked: Vec<Arc<str>> = Vec::new();
+        // Before the first configuration nothing is known, not even that there is nothing.
+        self.changed.notified().await;
         loop {
             // A change of health is published at once; models are asked for again in time, or when a backend is new.
             let names: Vec<Arc<str>> = lock(&self.members).list.iter().map(|m| m.backend.name.clone()).collect();
