@@ -18,6 +18,7 @@ use super::chat::Frames;
 use super::error::Error;
 use super::intake::{self, Arrival};
 use super::{App, Request};
+use crate::core::decide::Rejection;
 use crate::engine::{Ended, Part, Subscription, View};
 
 #[derive(Debug, Deserialize)]
@@ -78,13 +79,13 @@ pub(crate) async fn cancel(app: Arc<App>, id: &str) -> Result<Response, Error> {
     match app.engine.cancel(id, "cancelled by a client").await {
         Ok(_) => {}
         // A repeat is no mistake; another end is.
-        Err(crate::core::decide::Rejection::Unknown) => {
+        Err(Rejection::Unknown) => {
             let found = app.find(id).await?;
             if found.job.state.name() != "cancelled" {
-                return Err(crate::core::decide::Rejection::Ended(found.job.state.name()).into());
+                return Err(Rejection::Ended(found.job.state.name()).into());
             }
         }
-        Err(crate::core::decide::Rejection::Ended("cancelled")) => {}
+        Err(Rejection::Ended("cancelled")) => {}
         Err(rejection) => return Err(rejection.into()),
     }
     let found = app.find(id).await?;
@@ -106,8 +107,12 @@ pub(crate) async fn requeue(app: Arc<App>, id: &str, body: &[u8]) -> Result<Resp
     if wish.max_attempts.is_some_and(|n| n == 0 || n > 100) {
         return Err(Error::bad_request("max_attempts", "`max_attempts` must be from 1 to 100"));
     }
-    app.find(id).await?;
-    app.engine.requeue(id, wish.max_attempts).await?;
+    let before = app.find(id).await?;
+    app.engine.requeue(id, wish.max_attempts).await.map_err(|rejection| match rejection {
+        // It has left the engine's memory, so it has ended.
+        Rejection::Unknown => Rejection::Ended(before.job.state.name()),
+        other => other,
+    })?;
     let found = app.find(id).await?;
     Ok(reply(StatusCode::OK, &show(&app, &found).await?))
 }
