@@ -147,7 +147,7 @@ async fn stream(app: Arc<App>, mut waiting: Waiting, usage: bool) -> Result<Resp
         tokio::select! {
             biased;
             part = next(&mut chunks) => match part {
-                Part::Chunk(_, _, data) => { first = Some(data); break }
+                Part::Chunk(token, _, data) => { first = Some((token, data)); break }
                 Part::Closed => chunks = None,
             },
             end = waiting.end(&app) => return completed_stream(&end?, usage),
@@ -157,9 +157,14 @@ async fn stream(app: Arc<App>, mut waiting: Waiting, usage: bool) -> Result<Resp
     let (frames, body) = mpsc::channel::<Bytes>(64);
     let mut response = Response::new(Body::from_stream(Frames(body)));
     headers(&mut response, &waiting.job, "text/event-stream");
+    // The job is as it was when it was taken; that something has come tells which attempt it is.
+    match &first {
+        Some((token, _)) => drop(response.headers_mut().insert("x-pullyard-attempts", token.0.into())),
+        None => drop(response.headers_mut().remove("x-pullyard-attempts")),
+    }
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     tokio::spawn(async move {
-        if let Some(data) = first
+        if let Some((_, data)) = first
             && frames.send(frame(&data, usage)).await.is_err()
         {
             return;
