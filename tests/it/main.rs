@@ -1,5 +1,6 @@
 //! End-to-end tests against the real binary, one file per scenario.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod crash;
 mod jobs;
 mod shim;

@@ -2,11 +2,13 @@
 //!
 //! - [`TestBroker`]: the binary under test, which can be killed, stopped and started again on its data.
 //! - [`FakeModel`]: an OpenAI-compatible server that does as it is told and remembers what it was asked.
+//! - [`Ledger`]: what the log's files say.
 //! - [`Client`], [`Events`]: what an application does; [`Wire`]: what no application should do.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a harness that cannot go on fails the test")]
 
 mod broker;
 mod client;
+mod ledger;
 mod model;
 mod wire;
 
@@ -14,6 +16,7 @@ use std::time::{Duration, Instant};
 
 pub use broker::{Setup, TestBroker, binary};
 pub use client::{Client, Event, Events, Reply, chat, errors_are_explained};
+pub use ledger::{Ledger, Story};
 pub use model::{Answer, Behaviour, Counts, FakeModel, Full, Seen};
 pub use wire::{Raw, Wire};
 
