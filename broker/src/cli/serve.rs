@@ -122,9 +122,9 @@ async fn serve(args: &ServeArgs, env: Env) -> anyhow::Result<()> {
         _ = terminate.recv() => tracing::warn!("told to stop twice: running attempts are given back now"),
         _ = interrupt.recv() => tracing::warn!("told to stop twice: running attempts are given back now"),
     }
+    yard.close().await;
     stop.cancel();
     let _ = connections.await;
-    yard.close().await;
     tracing::info!("stopped");
     Ok(())
 }

@@ -197,6 +197,12 @@ impl Handle {
         self.send(Input::Stop);
     }
 
+    /// Whether the engine has ended: then an unanswered question means nothing about a job.
+    #[must_use]
+    pub fn has_stopped(&self) -> bool {
+        self.inputs.is_closed()
+    }
+
     #[must_use]
     pub fn outputs(&self) -> &Arc<OutputHub> {
         &self.hub

@@ -1,5 +1,6 @@
 //! What every API stands on: the engine for what lives, the read model and the log for what has ended.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -41,6 +42,8 @@ pub struct App {
     pub clock: fn() -> Timestamp,
     pub max_body: u64,
     pub started: Timestamp,
+    /// Set when the broker has been told to stop.
+    pub draining: AtomicBool,
     /// Whether every backend has been asked for its models once.
     pub discovered: watch::Receiver<bool>,
 }
@@ -72,10 +75,12 @@ impl App {
             return Ok(view);
         }
         let model = self.readmodel.clone();
-        let found = blocking(move || model.job(id)).await?;
-        found
-            .map(|job| View { job: Arc::new(job), ahead: None, expected_start: None })
-            .ok_or_else(|| Error::not_found(format!("no such job: {id}")))
+        match blocking(move || model.job(id)).await? {
+            Some(job) => Ok(View { job: Arc::new(job), ahead: None, expected_start: None }),
+            // It may be one that waits for the next start.
+            None if self.engine.has_stopped() => Err(Error::stopping()),
+            None => Err(Error::not_found(format!("no such job: {id}"))),
+        }
     }
 
     /// The job's end as the log has it.

@@ -45,7 +45,7 @@ pub(crate) async fn create(app: Arc<App>, request: Request) -> Result<Response, 
             leaver.job = None;
             return Err(refusal.into());
         }
-        Err(_) => return Err(Error::unavailable("the broker is shutting down", 5)),
+        Err(_) => return Err(Error::stopping()),
     };
     let waiting = Waiting { job: accepted.view.job, ended, leaver };
     if streamed { stream(app, waiting, usage).await } else { whole(&app, waiting).await }
@@ -62,6 +62,8 @@ impl Waiting {
     async fn end(&mut self, app: &App) -> Result<Ended, Error> {
         let ended = match (&mut self.ended).await {
             Ok(ended) => ended,
+            // A client without a key starts over; one with a key, or with the job's id, finds the job again.
+            Err(_) if app.engine.has_stopped() => return Err(Error::stopping()),
             // Another request's job, which ended before this one asked.
             Err(_) => app.ended_from_log(self.job.id).await?,
         };

@@ -190,6 +190,10 @@ pub(crate) async fn stream(app: Arc<App>, id: &str, headers: &HeaderMap) -> Resu
         if !over && !follow(chunks, ended, &mut at, &frames, keep_alive).await {
             return;
         }
+        // The job goes on with the next start, and so does a reader that comes back.
+        if app.engine.has_stopped() {
+            return;
+        }
         finish(&app, id, at, &frames).await;
     });
     let mut response = Response::new(Body::from_stream(Frames(body)));
