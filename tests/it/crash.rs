@@ -122,8 +122,9 @@ async fn whatever_was_accepted_survives_being_killed_at_any_moment() {
     for id in accepted.values() {
         client.ended(id).await;
         let events = client.events(id).await;
-        let ends = events.iter().filter(|e| matches!(e.as_str(), "completed" | "cancelled" | "expired" | "parked")).count();
-        assert_eq!(ends, 1, "job {id}: {events:?}");
+        let ends = events.iter().filter(|e| matches!(e.as_str(), "completed" | "cancelled" | "expired")).count();
+        let parked = events.iter().any(|e| e == "parked");
+        assert!(ends == 1 || (ends == 0 && parked), "job {id}: {events:?}");
     }
     the_read_model_is_a_replay(&mut broker).await;
 }

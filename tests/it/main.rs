@@ -3,4 +3,5 @@
 
 mod crash;
 mod jobs;
+mod misbehave;
 mod shim;

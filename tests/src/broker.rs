@@ -257,7 +257,10 @@ impl Drop for TestBroker {
             let _ = child.wait();
         }
         if std::thread::panicking() {
-            eprintln!("--- the broker said ---\n{}-----------------------", self.stderr());
+            let said = self.stderr();
+            let last: Vec<&str> = said.lines().rev().take(60).collect();
+            eprintln!("--- the broker said at last ---");
+            last.iter().rev().for_each(|line| eprintln!("{line}"));
         }
     }
 }

@@ -339,7 +339,7 @@ impl Visit {
                 response
             }
             Behaviour::Flood => stream(async move |to| {
-                let text = "flood ".repeat(500);
+                let text = "flood ".repeat(20);
                 while to.send(Ok(chunk(&seen, &json!({"content": text}), None))).await.is_ok() {}
                 drop(self);
             }),
