@@ -1,6 +1,8 @@
 //! End-to-end tests against the real binary, one file per scenario.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod auth;
+mod cli;
 mod crash;
 mod jobs;
 mod misbehave;
