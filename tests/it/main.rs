@@ -1,9 +1,10 @@
 //! End-to-end tests against the real binary, one file per scenario.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod auth;
 mod cli;
 mod crash;
+mod disk;
 mod jobs;
 mod misbehave;
 mod shim;
