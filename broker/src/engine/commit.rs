@@ -68,6 +68,16 @@ pub(super) struct Group {
     pub(super) floor: Seq,
 }
 
+impl Group {
+    /// Takes a later group behind this one.
+    fn absorb(&mut self, later: Self) {
+        self.records.extend(later.records);
+        self.acks.extend(later.acks);
+        self.updates.extend(later.updates);
+        self.floor = later.floor;
+    }
+}
+
 pub(super) struct Committer {
     pub(super) groups: Option<Sender<Group>>,
     pub(super) thread: Option<JoinHandle<()>>,
@@ -143,13 +153,8 @@ impl Worker {
                 },
             };
             let mut group = first;
-            for more in waiting.try_iter() {
-                group.records.extend(more.records);
-                group.acks.extend(more.acks);
-                group.updates.extend(more.updates);
-                group.floor = more.floor;
-            }
-            self.write(&mut group);
+            waiting.try_iter().for_each(|more| group.absorb(more));
+            self.write(&mut group, waiting);
             self.hold(group.updates, group.floor);
             for ack in group.acks {
                 deliver(ack, &self.hub);
@@ -193,17 +198,17 @@ impl Worker {
     }
 
     /// Returns only when the group is written: events that were applied are never dropped. Until then intake is
-    /// closed, and who waits for a promise in this group is told that there will be none.
-    fn write(&mut self, group: &mut Group) {
-        let promised = self.flushing.before_answers && group.acks.iter().any(Ack::promises);
+    /// closed, and who waits for a promise, in this group or in one that comes meanwhile, is told that there will be none.
+    fn write(&mut self, group: &mut Group, waiting: &Receiver<Group>) {
         let mut told = false;
-        while let Err(error) = self.append(&group.records, promised) {
+        while let Err(error) = self.append(&group.records, self.flushing.before_answers && group.acks.iter().any(Ack::promises)) {
             let why: Arc<str> = error.to_string().into();
             if !told {
                 tracing::error!(%error, "event log cannot be written; intake is closed until it can");
                 told = true;
             }
             self.stall.set(Some(why.clone()));
+            waiting.try_iter().for_each(|more| group.absorb(more));
             refuse(&mut group.acks, &why, &self.engine);
             std::thread::sleep(RETRY);
         }
@@ -248,9 +253,9 @@ fn refuse(acks: &mut Vec<Ack>, why: &Arc<str>, engine: &mpsc::WeakUnboundedSende
                 }
                 let _ = answer.send(Err(Refusal::Stalled(why.clone())));
             }
-            other @ (Ack::Accepted(..) | Ack::Taken(..) | Ack::Ended(..) | Ack::Changed(..) | Ack::Viewed(..) | Ack::Close(_)) => {
-                acks.push(other);
-            }
+            // What cannot be said now is asked again by who wants to know it.
+            Ack::Changed(..) | Ack::Viewed(..) => {}
+            other @ (Ack::Accepted(..) | Ack::Taken(..) | Ack::Ended(..) | Ack::Close(_)) => acks.push(other),
         }
     }
 }
