@@ -5,6 +5,7 @@ mod auth;
 mod cli;
 mod crash;
 mod disk;
+mod fuzz;
 mod jobs;
 mod misbehave;
 mod shim;

@@ -42,10 +42,19 @@ impl Wire {
 
     /// The next answer; nothing when the connection ends without one.
     pub async fn reply(&mut self) -> Option<Raw> {
-        tokio::time::timeout(Duration::from_secs(20), self.read()).await.expect("the server answers or hangs up")
+        self.within(true).await
     }
 
-    async fn read(&mut self) -> Option<Raw> {
+    /// The next answer, which is to a HEAD and so has no body whatever its length says.
+    pub async fn reply_to_head(&mut self) -> Option<Raw> {
+        self.within(false).await
+    }
+
+    async fn within(&mut self, has_body: bool) -> Option<Raw> {
+        tokio::time::timeout(Duration::from_secs(20), self.read(has_body)).await.expect("the server answers or hangs up")
+    }
+
+    async fn read(&mut self, has_body: bool) -> Option<Raw> {
         let end = self.find(b"\r\n\r\n").await?;
         let head = String::from_utf8_lossy(&self.buffer[..end]).into_owned();
         self.buffer.drain(..end + 4);
@@ -53,6 +62,9 @@ impl Wire {
         let lower = head.to_ascii_lowercase();
         let field = |name: &str| lower.lines().find_map(|l| l.strip_prefix(name)).map(|v| v.trim_matches([':', ' ']).to_owned());
         let mut raw = Raw { status, head, closes: field("connection").is_some_and(|v| v == "close"), ..Raw::default() };
+        if !has_body {
+            return Some(raw);
+        }
         if let Some(length) = field("content-length") {
             raw.body = self.take(length.parse().ok()?).await?;
         } else if field("transfer-encoding").is_some() {
