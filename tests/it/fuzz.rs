@@ -314,3 +314,44 @@ async fn a_body_is_bounded_in_size_and_time() {
     assert!(wire.reply().await.is_none_or(|raw| raw.status == 408));
     assert_eq!(broker.client().get(&format!("/v1/jobs/{JOB}")).await.status, 404);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_field_is_named() {
+    let model = FakeModel::start().await;
+    let broker = TestBroker::with(format!("backends:\n{}", model.backend("a", ""))).await;
+    let client = broker.client();
+    for (field, wrong) in [
+        ("model", json!(7)),
+        ("messages", json!("hello")),
+        ("messages", json!([])),
+        ("stream", json!("yes")),
+        ("stream_options", json!(true)),
+        ("class", json!(["code"])),
+        ("band", json!("urgent")),
+        ("scope", json!("mars")),
+        ("deadline", json!(5)),
+        ("deadline", json!("soon")),
+        ("not_before", json!("yesterday")),
+        ("max_attempts", json!(0)),
+        ("max_attempts", json!(-1)),
+        ("max_attempts", json!(1.5)),
+        ("max_attempts", json!(99_999_999_999_u64)),
+        ("on_interrupt", json!("explode")),
+        ("on_interrupt", json!("continue")),
+        ("metadata", json!({"n": 1})),
+        ("metadata", json!("x")),
+        ("tags", json!("t")),
+        ("tags", json!([1])),
+    ] {
+        let mut body = chat("m", "x");
+        body[field] = wrong.clone();
+        for path in ["/v1/jobs", "/v1/chat/completions"] {
+            let refused = client.post(path, &body).await;
+            assert_eq!(refused.status, 400, "{field}: {wrong}: {}", refused.text());
+            let error = refused.json()["error"].clone();
+            assert!(refused.error().contains(&format!("`{field}")), "{field}: {wrong}: {error}");
+            assert_eq!(error["param"].as_str().map(|p| p.starts_with(field)), Some(true), "{field}: {wrong}: {error}");
+        }
+    }
+    assert_eq!(model.counts().seen, 0);
+}
