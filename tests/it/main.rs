@@ -7,5 +7,6 @@ mod crash;
 mod disk;
 mod fuzz;
 mod jobs;
+mod limits;
 mod misbehave;
 mod shim;
