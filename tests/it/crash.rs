@@ -23,10 +23,27 @@ struct Promises {
     unsure: Mutex<Vec<String>>,
 }
 
+/// A request that is the same whenever its key is: most are plain, some wait, expire or have one attempt only.
+fn request(key: &str) -> Value {
+    let mut body = chat("quick", key);
+    match key.bytes().fold(0u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte)) % 16 {
+        0 => body["not_before"] = json!("15ms"),
+        1 => body["deadline"] = json!("30ms"),
+        2 => body["max_attempts"] = json!(1),
+        3 => body["band"] = json!("batch"),
+        _ => {}
+    }
+    body
+}
+
 impl Promises {
     /// Submits, and holds the broker to what it says.
     async fn submit(&self, client: &Client, key: &str) -> bool {
-        match client.post_once("/v1/jobs", &chat("m", key), key).await {
+        match client.post_once("/v1/jobs", &request(key), key).await {
+            Ok(reply) if reply.status == 503 && reply.error().contains("shutting down") => {
+                self.unsure.lock().unwrap().push(key.to_owned());
+                false
+            }
             Ok(reply) => {
                 assert!(matches!(reply.status, 200 | 202), "{}", reply.text());
                 let id = reply.json()["id"].as_str().unwrap().to_owned();
@@ -68,10 +85,11 @@ async fn load(client: Client, promises: Arc<Promises>, name: String, mut dice: f
 }
 
 fn chance(dice: &mut fastrand::Rng) -> Behaviour {
-    match dice.u8(0..10) {
+    match dice.u8(0..12) {
         0 => Behaviour::status(500),
         1 => Behaviour::CutAfter(1),
         2 => Behaviour::Refuse(429, vec![("retry-after-ms", "10".into())]),
+        3 => Behaviour::status(404),
         _ => Behaviour::Answer(Answer { wait: Duration::from_millis(dice.u64(0..20)), ..Answer::default() }),
     }
 }
@@ -91,9 +109,11 @@ async fn whatever_was_accepted_survives_being_killed_at_any_moment() {
     let mut dice = dice("crash");
     let rounds = std::env::var("PULLYARD_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(6);
     let model = FakeModel::start().await.usually(Behaviour::after(2));
-    let backend = model.backend("a", "slots: 8, breaker: {allowed_fails: 100000}");
-    // Small segments, so that some kills meet a change of segment.
-    let mut broker = TestBroker::with(format!("{QUICK}log: {{segment: 1MB}}\nbackends:\n{backend}")).await;
+    let [a, b] = ["m", "m2"].map(|m| model.backend(m, &format!("slots: 4, models: [{m}], breaker: {{allowed_fails: 100000}}")));
+    // What a killed process had written survives it, flushed or not. Small segments let some kills meet a change of segment.
+    let durability = dice.choice(["flush", "relaxed"]).unwrap();
+    let log = format!("log: {{segment: 1MB, durability: {durability}}}\nclasses: {{quick: [m, m2]}}\n");
+    let mut broker = TestBroker::with(format!("{QUICK}{log}backends:\n{a}{b}")).await;
     let promises = Arc::new(Promises::default());
 
     for round in 0..rounds {
@@ -103,6 +123,11 @@ async fn whatever_was_accepted_survives_being_killed_at_any_moment() {
             .map(|n| tokio::spawn(load(client.clone(), promises.clone(), format!("r{round}c{n}"), fastrand::Rng::with_seed(dice.u64(..)))));
         let clients: Vec<_> = clients.collect();
         tokio::time::sleep(Duration::from_millis(dice.u64(1..200))).await;
+        if dice.u8(0..4) == 0 {
+            // Told to stop, and killed before or after it has.
+            broker.signal(Signal::TERM);
+            tokio::time::sleep(Duration::from_millis(dice.u64(0..60))).await;
+        }
         broker.kill9();
         for ended in join_all(clients).await {
             ended.unwrap();
