@@ -9,4 +9,5 @@ mod fuzz;
 mod jobs;
 mod limits;
 mod misbehave;
+mod promises;
 mod shim;
