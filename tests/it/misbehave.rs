@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use pullyard_tests::{Behaviour, Client, FakeModel, TestBroker, chat, until};
+use pullyard_tests::{Answer, Behaviour, Client, Events, FakeModel, TestBroker, chat, until};
 use serde_json::{Value, json};
 
 /// One slot, little patience.
@@ -115,6 +115,26 @@ async fn a_backend_that_fails_too_often_is_tried_with_one_job_at_a_time() {
     for id in &ids {
         client.job_in(id, "completed").await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_does_not_read_holds_up_nobody() {
+    let model = FakeModel::start().await;
+    let broker = TestBroker::with(format!("backends:\n{}", model.backend("a", "slots: 1"))).await;
+    let client = broker.client();
+    // More than the sockets in between can hold.
+    model.then([Behaviour::Answer(Answer { tokens: 30_000, ..Answer::default() })]);
+    let mut body = chat("m", "x");
+    body["stream"] = json!(true);
+
+    let asleep = Events::of(client.posting("/v1/chat/completions", &body)).await;
+    let id = asleep.header("x-job-id").unwrap().to_owned();
+
+    assert_eq!(client.ended(&id).await["state"], "completed");
+    the_slot_is_free(&client).await;
+    let all = asleep.rest().await;
+    assert_eq!(all.iter().filter(|e| !e.content().is_empty()).count(), 30_000);
+    assert_eq!(all.last().unwrap().data, "[DONE]");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -164,7 +164,10 @@ impl Visit {
                 if how.hold == Some(n) && n > 0 {
                     self.released().await;
                 }
-                tokio::time::sleep(if n > 0 { how.gap } else { Duration::ZERO }).await;
+                // A sleep of nothing is one of a millisecond.
+                if n > 0 && !how.gap.is_zero() {
+                    tokio::time::sleep(how.gap).await;
+                }
                 send_tokens(&seen, n..n + 1, &to).await;
             }
             let _ = to.send(Ok(chunk(&seen, &json!({}), Some("stop")))).await;
