@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use pullyard_tests::{Behaviour, Client, FakeModel, QUICK, Setup, TestBroker, chat, until};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 const CHAT: &str = "/v1/chat/completions";
@@ -175,4 +176,46 @@ async fn jobs_for_a_backend_that_is_away_wait_for_it() {
     broker.restart().await;
     model.from_now_on(Behaviour::after(0));
     broker.client().job_in(&id, "completed").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_does_not_put_more_on_a_backend_than_it_bears() {
+    let model = FakeModel::start().await.usually(Behaviour::hold(0));
+    let config = |slots: usize, window: u32| {
+        format!("backends:\n{}", model.backend("a", &format!("slots: {slots}, breaker: {{window: {window}s}}")))
+    };
+    let broker = TestBroker::with(config(2, 60)).await;
+    let client = broker.client();
+    let mut ids = Vec::new();
+    for n in 0..12 {
+        ids.push(client.submit(&chat("m", &n.to_string())).await);
+    }
+    model.until("two run", |c| c.inside == 2).await;
+
+    let version = async || client.post("/v1/route", &chat("m", "x")).await.expect(200).json()["decision"]["config"].clone();
+    let reload = async |yaml: String| {
+        let before = version().await;
+        std::fs::write(broker.config(), yaml).unwrap();
+        broker.signal(Signal::HUP);
+        until("the new configuration", async || (version().await != before).then_some(())).await;
+    };
+    // Whatever else of the backend changes, its slots are the same ones.
+    reload(config(2, 61)).await;
+    model.release(2);
+    model.until("two more run", |c| (c.answered, c.inside) == (2, 2)).await;
+    reload(config(4, 61)).await;
+    model.until("four run", |c| c.inside == 4).await;
+    assert_eq!(model.counts().highest, 4);
+    reload(config(1, 61)).await;
+    model.release(4);
+    model.until("one runs", |c| (c.answered, c.inside) == (6, 1)).await;
+    let before = model.counts();
+    model.release(1);
+    model.until("another runs", |c| (c.answered, c.inside) == (7, 1)).await;
+    assert_eq!((before.highest, model.counts().highest), (4, 4));
+
+    model.release(5);
+    for id in &ids {
+        client.job_in(id, "completed").await;
+    }
 }
