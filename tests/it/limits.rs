@@ -1,6 +1,6 @@
 //! Bounds on what may be sent, in size and in time, and what is not HTTP.
 
-use pullyard_tests::{TestBroker, Wire, errors_are_explained};
+use pullyard_tests::{Setup, TestBroker, Wire, errors_are_explained, until};
 
 /// What is no HTTP at all gets a plain refusal or a closed connection.
 #[tokio::test(flavor = "multi_thread")]
@@ -58,4 +58,21 @@ async fn a_body_is_bounded_in_size_and_time() {
     let mut wire = Wire::open(broker.address()).await;
     wire.send(b"GET / HTTP/1.1\r\nHost").await;
     assert!(wire.reply().await.is_none_or(|raw| raw.status == 408));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_connections_than_there_are_files_are_a_wait_and_not_an_end() {
+    let few = ["sh", "-c", "ulimit -n 80; exec \"$@\"", "sh"];
+    let broker = Setup::new("discover: false").wrapped(&few).start().await;
+    let mut crowd = Vec::new();
+    for _ in 0..150 {
+        crowd.push(Wire::open(broker.address()).await);
+    }
+    until("a complaint", async || broker.stderr().contains("could not be accepted").then_some(())).await;
+
+    drop(crowd);
+
+    let client = broker.client();
+    assert_eq!(client.get("/readyz").await.status, 200);
+    assert_eq!(client.get("/v1/jobs").await.status, 200);
 }
