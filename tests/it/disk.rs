@@ -13,7 +13,7 @@ const BORNE: [&str; 4] = ["sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"];
 
 /// The only slot is held, so nothing that is refused can have started.
 async fn busy(model: &FakeModel, wrapper: &[&str]) -> TestBroker {
-    let yaml = format!("{QUICK}backends:\n{}", model.backend("a", "slots: 1"));
+    let yaml = format!("{QUICK}drain_timeout: 5s\nbackends:\n{}", model.backend("a", "slots: 1"));
     let broker = Setup::new(yaml).wrapped(wrapper).start().await;
     let client = broker.client();
     client.job_in(&client.submit(&chat("m", "held")).await, "running").await;
@@ -127,6 +127,21 @@ async fn nothing_half_written_is_read_back_after_a_crash_on_a_full_disk() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_does_not_keep_the_broker_from_stopping() {
+    let model = FakeModel::start().await.usually(Behaviour::hold(0));
+    let mut broker = busy(&model, &BORNE).await;
+    limit(&broker, Some(log_size(&broker) + 550_000));
+    let accepted = fill(&broker.client()).await;
+    model.from_now_on(Behaviour::after(0));
+    model.release(1);
+
+    broker.terminate().await;
+    broker.start().await;
+
+    all_complete(&broker.client(), &accepted).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_system_that_is_full_is_borne_by_everything_on_it() {
     let mount = "mkdir -p \"$PULLYARD_DATA\" && mount -t tmpfs -o size=16m none \"$PULLYARD_DATA\" && exec \"$@\"";
     let allowed = std::process::Command::new("unshare").args(["-rm", "true"]).status();
@@ -144,7 +159,7 @@ async fn a_file_system_that_is_full_is_borne_by_everything_on_it() {
         let stat = rustix::fs::statvfs(&data).unwrap();
         stat.f_bavail * stat.f_frsize
     };
-    std::fs::write(&filler, vec![0; usize::try_from(free() - 400_000).unwrap()]).unwrap();
+    std::fs::write(&filler, vec![0; usize::try_from(free() - 1_500_000).unwrap()]).unwrap();
 
     let mut accepted = fill(&client).await;
     intake_is_closed(&client, &accepted[0]).await;
