@@ -2,7 +2,7 @@
 //! answers that promise something.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -154,7 +154,9 @@ impl Worker {
             };
             let mut group = first;
             waiting.try_iter().for_each(|more| group.absorb(more));
-            self.write(&mut group, waiting);
+            if !self.write(&mut group, waiting) {
+                break;
+            }
             self.hold(group.updates, group.floor);
             for ack in group.acks {
                 deliver(ack, &self.hub);
@@ -199,7 +201,8 @@ impl Worker {
 
     /// Returns only when the group is written: events that were applied are never dropped. Until then intake is
     /// closed, and who waits for a promise, in this group or in one that comes meanwhile, is told that there will be none.
-    fn write(&mut self, group: &mut Group, waiting: &Receiver<Group>) {
+    /// `false` when the engine has stopped instead: nobody was promised what is lost then, and the program must end.
+    fn write(&mut self, group: &mut Group, waiting: &Receiver<Group>) -> bool {
         let mut told = false;
         while let Err(error) = self.append(&group.records, self.flushing.before_answers && group.acks.iter().any(Ack::promises)) {
             let why: Arc<str> = error.to_string().into();
@@ -208,7 +211,16 @@ impl Worker {
                 told = true;
             }
             self.stall.set(Some(why.clone()));
-            waiting.try_iter().for_each(|more| group.absorb(more));
+            loop {
+                match waiting.try_recv() {
+                    Ok(more) => group.absorb(more),
+                    Err(TryRecvError::Empty) => break,
+                    Err(TryRecvError::Disconnected) => {
+                        tracing::error!(events = group.records.len(), "the broker stops without the events that could not be written");
+                        return false;
+                    }
+                }
+            }
             refuse(&mut group.acks, &why, &self.engine);
             std::thread::sleep(RETRY);
         }
@@ -219,6 +231,7 @@ impl Worker {
         if let Some(last) = group.records.last() {
             self.written.store(last.envelope.seq.0, Ordering::Release);
         }
+        true
     }
 
     fn append(&mut self, records: &[Record], flush: bool) -> Result<(), crate::log::Error> {
