@@ -77,7 +77,7 @@ async fn jobs_are_listed_shown_cancelled_and_requeued() {
     let refused = broker.run(&["cancel", &done, &held]).await;
     assert!(stderr(&refused, 1).contains("completed"));
     assert_eq!(stdout(&refused, 1), format!("{held} cancelled\n"), "one that refuses does not keep the others from it");
-    assert!(stderr(&broker.run(&["requeue", &done]).await, 1).contains("ended"));
+    assert!(stderr(&broker.run(&["requeue", &done]).await, 1).contains("completed"));
     stderr(&broker.run(&["watch", &held]).await, 1);
     stderr(&broker.run(&["jobs", "show", "no-such-job"]).await, 1);
 }

@@ -108,9 +108,15 @@ pub struct Worker {
     stop: CancellationToken,
     abort: CancellationToken,
     attempts: TaskTracker,
-    /// Each backend's slots, by its name, and how many there are: they outlive a change of its settings, because what
-    /// runs then still holds them.
-    slots: Mutex<HashMap<Arc<str>, (Arc<Semaphore>, usize)>>,
+    /// Of each backend, by its name.
+    slots: Mutex<HashMap<Arc<str>, Slots>>,
+}
+
+/// A backend's slots. They outlive a change of its settings, because what runs then still holds them.
+#[derive(Debug)]
+struct Slots {
+    free: Arc<Semaphore>,
+    total: usize,
 }
 
 impl Worker {
@@ -170,21 +176,21 @@ impl Worker {
     /// The backend's slots, as many as it shall have now.
     fn slots(&self, spec: &BackendSpec) -> Arc<Semaphore> {
         let mut all = lock(&self.slots);
-        let (slots, have) = all.entry(spec.name.clone()).or_insert_with(|| (Arc::new(Semaphore::new(spec.slots)), spec.slots));
-        let surplus = have.saturating_sub(spec.slots);
-        slots.add_permits(spec.slots.saturating_sub(*have));
-        let held = surplus - slots.forget_permits(surplus);
+        let slots = all.entry(spec.name.clone()).or_insert_with(|| Slots { free: Arc::new(Semaphore::new(0)), total: 0 });
+        slots.free.add_permits(spec.slots.saturating_sub(slots.total));
+        let surplus = slots.total.saturating_sub(spec.slots);
+        let held = surplus - slots.free.forget_permits(surplus);
         if held > 0 {
             // They go as the attempts that hold them end.
-            let (slots, held) = (slots.clone(), u32::try_from(held).unwrap_or(u32::MAX));
+            let (free, held) = (slots.free.clone(), u32::try_from(held).unwrap_or(u32::MAX));
             tokio::spawn(async move {
-                if let Ok(permits) = slots.acquire_many_owned(held).await {
+                if let Ok(permits) = free.acquire_many_owned(held).await {
                     permits.forget();
                 }
             });
         }
-        *have = spec.slots;
-        slots.clone()
+        slots.total = spec.slots;
+        slots.free.clone()
     }
 
     /// Stops pulling, lets running attempts end until `patience` is over, and gives the rest back.

@@ -18,8 +18,8 @@ use super::chat::Frames;
 use super::error::Error;
 use super::intake::{self, Arrival};
 use super::{App, Request};
-use crate::core::decide::Rejection;
-use crate::engine::{Ended, Part, Subscription, View};
+use crate::core::decide::{Command, Rejection};
+use crate::engine::{End, Ended, Part, Subscription, View};
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Wait {
@@ -76,20 +76,21 @@ pub(crate) async fn get(app: Arc<App>, id: &str) -> Result<Response, Error> {
 
 pub(crate) async fn cancel(app: Arc<App>, id: &str) -> Result<Response, Error> {
     let id = parse(id)?;
-    match app.engine.cancel(id, "cancelled by a client").await {
-        Ok(_) => {}
+    let found = match app.change(id, Command::Cancel { why: "cancelled by a client".into() }).await {
+        Ok(job) => View { job, ahead: None, expected_start: None },
         // A repeat is no mistake; another end is.
-        Err(Rejection::Unknown) => {
-            let found = app.find(id).await?;
-            if found.job.state.name() != "cancelled" {
-                return Err(Rejection::Ended(found.job.state.name()).into());
-            }
-        }
-        Err(Rejection::Ended("cancelled")) => {}
-        Err(rejection) => return Err(rejection.into()),
-    }
-    let found = app.find(id).await?;
+        Err(Rejection::Ended("cancelled")) => app.find(id).await?,
+        Err(rejection) => return Err(rejected(&app, id, rejection).await),
+    };
     Ok(reply(StatusCode::OK, &show(&app, &found).await?))
+}
+
+/// A job that seems unknown may be one that nothing can be said of now.
+async fn rejected(app: &App, id: JobId, rejection: Rejection) -> Error {
+    match (rejection, app.find(id).await) {
+        (Rejection::Unknown, Err(error)) => error,
+        _ => rejection.into(),
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -107,12 +108,9 @@ pub(crate) async fn requeue(app: Arc<App>, id: &str, body: &[u8]) -> Result<Resp
     if wish.max_attempts.is_some_and(|n| n == 0 || n > 100) {
         return Err(Error::bad_request("max_attempts", "`max_attempts` must be from 1 to 100"));
     }
-    let before = app.find(id).await?;
-    app.engine.requeue(id, wish.max_attempts).await.map_err(|rejection| match rejection {
-        // It has left the engine's memory, so it has ended.
-        Rejection::Unknown => Rejection::Ended(before.job.state.name()),
-        other => other,
-    })?;
+    if let Err(rejection) = app.change(id, Command::Requeue { max_attempts: wish.max_attempts }).await {
+        return Err(rejected(&app, id, rejection).await);
+    }
     let found = app.find(id).await?;
     Ok(reply(StatusCode::OK, &show(&app, &found).await?))
 }
@@ -205,7 +203,7 @@ pub(crate) async fn stream(app: Arc<App>, id: &str, headers: &HeaderMap) -> Resu
 /// Live chunks until the job's end; `false` when the reader has left.
 async fn follow(
     mut chunks: Option<Subscription>,
-    mut ended: oneshot::Receiver<Ended>,
+    mut ended: oneshot::Receiver<End>,
     at: &mut Option<(Token, u32)>,
     frames: &mpsc::Sender<Bytes>,
     keep_alive: Duration,
