@@ -1,6 +1,7 @@
 //! Accepted means kept: the broker dies at any moment, and nothing that anybody was promised is lost or done twice.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -178,6 +179,45 @@ async fn the_read_model_is_a_replay(broker: &mut TestBroker) {
     let after =
         until("every job in the list", async || Some(broker.client().all_jobs().await).filter(|jobs| jobs.len() >= before.0.len())).await;
     assert_eq!(after, before.0);
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() { copy(&entry.path(), &to) } else { drop(std::fs::copy(entry.path(), to).unwrap()) }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_person_did_with_a_parked_job_survives() {
+    let model = FakeModel::start().await.usually(Behaviour::status(400));
+    let mut broker = TestBroker::with(format!("{QUICK}backends:\n{}", model.backend("a", "slots: 1"))).await;
+    let mut ids = Vec::new();
+    for n in 0..3 {
+        ids.push(broker.client().submit(&chat("m", &n.to_string())).await);
+        assert_eq!(broker.client().ended(&ids[n]).await["state"], "parked");
+    }
+    // The read model has them, and will not have what comes now.
+    assert!(broker.terminate().await.success());
+    let (read, aside) = (broker.data().join("read"), broker.dir().join("read"));
+    copy(&read, &aside);
+    broker.start().await;
+    model.from_now_on(Behaviour::after(0));
+    for (id, what) in [(&ids[0], "cancel"), (&ids[1], "requeue")] {
+        broker.client().post(&format!("/v1/jobs/{id}/{what}"), &json!({})).await.expect(200);
+    }
+
+    broker.client().ended(&ids[1]).await;
+    broker.kill9();
+    std::fs::remove_dir_all(&read).unwrap();
+    std::fs::rename(&aside, &read).unwrap();
+    broker.start().await;
+
+    for (id, state) in ids.iter().zip(["cancelled", "completed", "parked"]) {
+        assert_eq!(broker.client().ended(id).await["state"], state);
+    }
+    the_read_model_is_a_replay(&mut broker).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
