@@ -172,7 +172,7 @@ async fn errors_of_the_backend_keep_their_meaning() {
     let model = FakeModel::start().await;
     let broker = TestBroker::with(format!(
         "retries: {{max_attempts: 1}}\nbackends:\n{}",
-        model.backend("a", "slots: 4, breaker: {allowed_fails: 100}, timeouts: {first_token: 200ms, attempt: 200ms}")
+        model.backend("a", "slots: 4, breaker: {allowed_fails: 100}, timeouts: {first_token: 500ms, attempt: 500ms}")
     ))
     .await;
     let client = broker.client();
@@ -183,7 +183,7 @@ async fn errors_of_the_backend_keep_their_meaning() {
         (Behaviour::status(404), 404, "told to refuse"),
         (Behaviour::Refuse(429, retry_after), 503, "told to refuse"),
         (Behaviour::status(500), 502, "told to refuse"),
-        (Behaviour::Hang, 504, "200ms"),
+        (Behaviour::Hang, 504, "500ms"),
         (Behaviour::Garbage, 502, "not"),
         (Behaviour::CutAfter(0), 502, ""),
     ] {
