@@ -146,7 +146,7 @@ fn headers(response: &mut Response, job: &Job, kind: &'static str) {
 /// Nothing is sent until the first chunk, the end, or the hold's end: until then an error has its own status code.
 async fn stream(app: Arc<App>, mut waiting: Waiting, usage: bool) -> Result<Response, Error> {
     let live = app.live_config();
-    let mut chunks = app.engine.outputs().subscribe(waiting.job.id);
+    let mut chunks = app.engine.watch(waiting.job.id).await;
     let mut first = None;
     let hold = tokio::time::sleep(live.hold);
     tokio::pin!(hold);
