@@ -8,9 +8,6 @@ use pullyard_tests::{Behaviour, Client, FakeModel, Ledger, QUICK, Reply, Setup, 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::{Value, json};
 
-/// Without this, the kernel ends a program that writes more than it may.
-const BORNE: [&str; 4] = ["sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"];
-
 /// The only slot is held, so nothing that is refused can have started.
 async fn busy(model: &FakeModel, wrapper: &[&str]) -> TestBroker {
     let yaml = format!("{QUICK}drain_timeout: 5s\nbackends:\n{}", model.backend("a", "slots: 1"));
@@ -88,7 +85,7 @@ async fn all_complete(client: &Client, ids: &[String]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn intake_closes_while_the_log_is_full_and_opens_again() {
     let model = FakeModel::start().await.usually(Behaviour::hold(0));
-    let mut broker = busy(&model, &BORNE).await;
+    let mut broker = busy(&model, &[]).await;
     let client = broker.client();
     limit(&broker, Some(log_size(&broker) + 550_000));
 
@@ -112,7 +109,7 @@ async fn intake_closes_while_the_log_is_full_and_opens_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_half_written_is_read_back_after_a_crash_on_a_full_disk() {
     let model = FakeModel::start().await.usually(Behaviour::hold(0));
-    let mut broker = busy(&model, &BORNE).await;
+    let mut broker = busy(&model, &[]).await;
     limit(&broker, Some(log_size(&broker) + 550_000));
     let accepted = fill(&broker.client()).await;
 
@@ -129,7 +126,7 @@ async fn nothing_half_written_is_read_back_after_a_crash_on_a_full_disk() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_does_not_keep_the_broker_from_stopping() {
     let model = FakeModel::start().await.usually(Behaviour::hold(0));
-    let mut broker = busy(&model, &BORNE).await;
+    let mut broker = busy(&model, &[]).await;
     limit(&broker, Some(log_size(&broker) + 550_000));
     let accepted = fill(&broker.client()).await;
     model.from_now_on(Behaviour::after(0));
