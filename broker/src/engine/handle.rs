@@ -274,6 +274,12 @@ impl Handle {
         self.send(Input::Stop);
     }
 
+    /// Whether the engine has ended: then an unanswered question means nothing about a job.
+    #[must_use]
+    pub fn has_stopped(&self) -> bool {
+        self.inputs.is_closed()
+    }
+
     /// The output of a live job from its start, also when its attempt has yet to begin.
     pub async fn watch(&self, job: JobId) -> Option<Subscription> {
         let (watch, answer) = oneshot::channel();

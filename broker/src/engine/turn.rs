@@ -186,6 +186,8 @@ impl Engine {
             }
             self.finish_turn();
         }
+        // Before the waiting clients' channels close, so that they can tell a stop from an end.
+        inputs.close();
         drop(self.committer.groups.take());
         if let Some(thread) = self.committer.thread.take() {
             // The last group must be on disk before the program says that it has stopped.
