@@ -90,7 +90,7 @@ fn charge() -> Charge {
 async fn attempt(rig: &Rig, delivery: Box<dyn Delivery>, dice: u32) {
     let started = || Report::Started { worker: WorkerId("w".into()), backend: "b".into(), model: "m".into() };
     let failed = |kind| Report::Failed { failure: Failure::new(kind, "so"), charge: Some(charge()), delivered: false };
-    if dice % 16 == 0 {
+    if dice.is_multiple_of(16) {
         // Given back untouched.
         return;
     }
@@ -121,13 +121,13 @@ async fn whatever_workers_say_every_job_comes_to_rest_and_no_lane_is_left_blocke
     rig.handle.capacity(capacity(true));
     let mut jobs = Vec::new();
     for _ in 0..300 {
-        let targets: &[&str] = if rng.u32(..) % 2 == 0 { &["a", "b"] } else { &["b"] };
+        let targets: &[&str] = if rng.bool() { &["a", "b"] } else { &["b"] };
         let accepted = rig.handle.submit(new_job(targets)).await.unwrap();
         jobs.push(accepted.view.job.id);
         match rng.u32(..) % 12 {
             0 => drop(rig.handle.change(jobs[rng.usize(..jobs.len())], Command::Cancel { why: "dice".into() }).await),
             1 => drop(rig.handle.change(jobs[rng.usize(..jobs.len())], Command::Requeue { max_attempts: Some(1) }).await),
-            2 => rig.handle.capacity(capacity(rng.u32(..) % 2 == 0)),
+            2 => rig.handle.capacity(capacity(rng.bool())),
             _ => {}
         }
         for delivery in rig.transport.pull(&both, 2, Duration::ZERO, 0).await {
