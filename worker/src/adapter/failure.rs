@@ -84,6 +84,8 @@ impl Told {
             429 | 503 | 529 => FailureKind::Busy,
             // Some servers answer 500 to a request that they cannot read; trying again would not help.
             500 if tells(&["parse error", "json.exception", "invalid json"]) => FailureKind::BadRequest,
+            // llama-server's word for an image or a sound that its model cannot read.
+            500 if tells(&["input is not supported"]) => FailureKind::BadRequest,
             400 if text.contains("model") && text.contains("not found") => FailureKind::NoModel,
             400..=499 if code != 409 && code != 425 && code != 499 => FailureKind::BadRequest,
             0 if says(&["invalid_request"]) => FailureKind::BadRequest,

@@ -64,12 +64,14 @@ pub async fn list_models(client: &Client, endpoint: &Endpoint, known: &[ModelInf
     }
 }
 
-/// vLLM tells `max_model_len`, llama-server `meta.n_ctx`; OpenAI tells nothing but the name.
+/// vLLM tells `max_model_len`, llama-server `meta.n_ctx` and what the model reads; OpenAI tells nothing but the name.
 fn openai_model(model: &Value) -> Option<ModelInfo> {
     let name = model.get("id")?.as_str()?;
     let length = model.get("max_model_len").or_else(|| model.pointer("/meta/n_ctx")).and_then(Value::as_u64);
+    let reads = model.pointer("/architecture/input_modalities").and_then(Value::as_array);
     Some(ModelInfo {
         context: length.and_then(|n| u32::try_from(n).ok()),
+        images: reads.map(|kinds| kinds.iter().any(|kind| kind == "image")),
         embedding: name.contains("embedding").then_some(true),
         ..ModelInfo::named(name)
     })

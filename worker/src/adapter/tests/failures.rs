@@ -8,7 +8,7 @@ use super::server::Script;
 use super::*;
 
 /// Status, body, kind, and what a person reads.
-const ERRORS: [(u16, &str, FailureKind, &str); 37] = [
+const ERRORS: [(u16, &str, FailureKind, &str); 38] = [
     // OpenAI.
     (
         401,
@@ -101,6 +101,12 @@ const ERRORS: [(u16, &str, FailureKind, &str); 37] = [
         r#"{"error":{"code":500,"message":"[json.exception.parse_error.101] parse error at line 1, column 9: syntax error","type":"server_error"}}"#,
         BadRequest,
         "line 1",
+    ),
+    (
+        500,
+        r#"{"error":{"code":500,"message":"image input is not supported - hint: if this is unexpected, you may need to provide the mmproj","type":"server_error"}}"#,
+        BadRequest,
+        "mmproj",
     ),
     (401, r#"{"error":{"message":"Invalid API Key","type":"authentication_error","code":401}}"#, Unauthorized, "Invalid API Key"),
     // vLLM.

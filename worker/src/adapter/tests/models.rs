@@ -91,6 +91,15 @@ async fn vllm_and_llama_server_tell_their_context() {
 }
 
 #[tokio::test]
+async fn llama_server_tells_what_its_models_read() {
+    let page = r#"{"object":"list","data":[
+        {"id":"text","object":"model","architecture":{"input_modalities":["text"],"output_modalities":["text"]}},
+        {"id":"sees","object":"model","architecture":{"input_modalities":["text","image"],"output_modalities":["text"]}}]}"#;
+    let listed = list(&Server::start([Script::json(200, page)]).await, OPENAI, &[]).await.unwrap();
+    assert_eq!(listed, [ModelInfo { images: Some(false), ..bare("text") }, ModelInfo { images: Some(true), ..bare("sees") }]);
+}
+
+#[tokio::test]
 async fn anthropic_lists_all_that_it_has_on_one_page() {
     let page = r#"{"data":[{"type":"model","id":"claude-sonnet-4-5","display_name":"Claude Sonnet 4.5","created_at":"2025-09-29T00:00:00Z"}],"has_more":false,"first_id":"claude-sonnet-4-5","last_id":"claude-sonnet-4-5"}"#;
     let server = Server::start([Script::json(200, page)]).await;
