@@ -103,7 +103,13 @@ pub(crate) async fn run(around: Surroundings, delivery: Box<dyn Delivery>, model
             (Report::Completed { charge: charge(done.usage), finish: done.finish }, lines.finish(), verdict)
         }
         Err(broken) => {
-            tracing::info!(job = %job, attempt = %token, backend = %around.backend, kind = ?broken.failure.kind, "attempt failed: {}", broken.failure.message);
+            let Failure { kind, message, .. } = &broken.failure;
+            if *kind == FailureKind::Cancelled {
+                // Somebody wanted that, so nothing failed.
+                tracing::info!(%job, attempt = %token, backend = %around.backend, "attempt cancelled");
+            } else {
+                tracing::info!(%job, attempt = %token, backend = %around.backend, kind = kind.as_str(), "attempt failed: {message}");
+            }
             let tokens = broken.usage.map_or(0, |u| u.prompt + u.completion);
             let verdict = Verdict { failure: Some(broken.failure.clone()), asked, tokens };
             // An attempt that reached no backend used nothing and costs nothing.
