@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use pullyard_schemas::{Failure, FailureKind, Usage};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use reqwest::{Client, RequestBuilder, Response};
+use reqwest::{Client, RequestBuilder, Response, Url};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -54,6 +54,7 @@ pub async fn drive(
     let wire = endpoint.dialect.request(call).map_err(|failure| Broken { failure, usage: None, delivered: false })?;
     let mut attempt = Attempt {
         endpoint,
+        url: endpoint.of_call(call.kind),
         decoder: endpoint.dialect.decoder(call),
         progress: Progress::default(),
         started,
@@ -74,6 +75,7 @@ pub async fn drive(
 
 struct Attempt<'a> {
     endpoint: &'a Endpoint,
+    url: &'a Url,
     decoder: Decoder,
     progress: Progress,
     started: Instant,
@@ -141,7 +143,7 @@ impl Attempt<'_> {
     }
 
     fn request(&self, client: &Client, wire: &Wire) -> RequestBuilder {
-        let request = client.post(self.endpoint.at(wire.path)).header(CONTENT_TYPE, "application/json").body(wire.body.clone());
+        let request = client.post(self.url.clone()).header(CONTENT_TYPE, "application/json").body(wire.body.clone());
         authorized(request, self.endpoint)
     }
 

@@ -42,12 +42,7 @@ pub(super) fn request(call: &Call, quirks: Quirks) -> Result<Wire, Failure> {
         }
     }
     body.push(b'}');
-    let path = match call.kind {
-        Kind::Chat => "chat/completions",
-        Kind::Completion => "completions",
-        Kind::Embedding => "embeddings",
-    };
-    Ok(Wire { path, body: body.into(), framing: if stream { framing::Kind::Sse } else { framing::Kind::Whole } })
+    Ok(Wire { body: body.into(), framing: if stream { framing::Kind::Sse } else { framing::Kind::Whole } })
 }
 
 fn string(body: &mut Vec<u8>, text: &str) -> Result<(), Failure> {
