@@ -154,7 +154,8 @@ impl Surroundings {
                     _ = extend.tick() => delivery.extend(),
                     () = self.abort.cancelled() => break Failure::new(FailureKind::Drained, "the worker is shutting down"),
                     () = &mut limit => {
-                        break Failure::new(FailureKind::Timeout, format!("the attempt took longer than {:?}", Duration::from_millis(offer.timeout_ms)));
+                        let limit = Duration::from_millis(offer.timeout_ms);
+                        break Failure::new(FailureKind::Timeout, format!("backend `{}` took longer than {limit:?}", self.backend));
                     }
                 }
             }

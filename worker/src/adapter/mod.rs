@@ -147,8 +147,9 @@ impl Endpoint {
         })
     }
 
-    /// Servers repeat a wrong key in their errors, and a failure is for everybody to read.
-    fn censored(&self, mut failure: Failure) -> Failure {
+    /// Says which server failed. Servers repeat a wrong key in their errors, and a failure is for everybody to read.
+    fn named(&self, mut failure: Failure) -> Failure {
+        failure.message = format!("backend `{}` {}", self.name, failure.message);
         for secret in [self.api_key.as_ref().map(|k| k.0.as_str()), self.base.password()].into_iter().flatten().filter(|s| !s.is_empty()) {
             failure.message = failure.message.replace(secret, "…");
         }

@@ -114,7 +114,7 @@ async fn anthropic_lists_all_that_it_has_on_one_page() {
 #[tokio::test]
 async fn a_server_that_does_not_list_says_why() {
     for (script, kind, says) in [
-        (Script::json(401, r#"{"error":{"message":"no sk-hush here"}}"#), FailureKind::Unauthorized, "status 401: no … here"),
+        (Script::json(401, r#"{"error":{"message":"no sk-hush here"}}"#), FailureKind::Unauthorized, "backend `a` says: no … here"),
         (Script::json(503, r#"{"error":{"message":"Loading model"}}"#), FailureKind::Busy, "Loading model"),
         (Script::whole(200, "text/html", "<html>"), FailureKind::Garbage, "not JSON"),
         (Script::hang_up(), FailureKind::Connect, "closed"),
