@@ -263,7 +263,7 @@ impl Dialect {
 
     fn decoder(self, call: &Call) -> Decoder {
         match self {
-            Self::OpenAi(_) => Decoder::OpenAi(openai::Decoder),
+            Self::OpenAi(_) => Decoder::OpenAi(openai::Decoder::new(call)),
             Self::Ollama => Decoder::Ollama(ollama::Decoder::new(call)),
             Self::Anthropic => Decoder::Anthropic(Box::new(anthropic::Decoder::new(call))),
         }

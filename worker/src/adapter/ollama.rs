@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::failure::{garbage, of_object};
 use super::framing::{self, Frame};
 use super::json::Fields;
+use super::openai::wants_base64;
 use super::reply::Reply;
 use super::{Call, Chunk, Progress, Wire};
 
@@ -214,7 +215,7 @@ pub(super) struct Decoder {
 
 impl Decoder {
     pub(super) fn new(call: &Call) -> Self {
-        let base64 = Fields::read(&call.body).ok().and_then(|f| f.get("encoding_format")).is_some_and(|f| f.get() == "\"base64\"");
+        let base64 = call.kind == Kind::Embedding && wants_base64(call);
         Self { reply: Reply::new(call), kind: call.kind, base64, first: true, calls: 0, id: call.id.clone() }
     }
 
