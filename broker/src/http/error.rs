@@ -103,14 +103,19 @@ impl From<Rejection> for Error {
 
 impl From<Unroutable> for Error {
     fn from(why: Unroutable) -> Self {
-        let mut error = match &why {
-            Unroutable::NoModel(..) => Self::not_found(why.to_string()),
+        let message = why.to_string();
+        let (mut error, code) = match &why {
+            Unroutable::NothingServed => (Self::unavailable(message, 5), "no_models_yet"),
+            Unroutable::NoModel(..) => (Self::not_found(message), "model_not_found"),
+            Unroutable::NoClass { .. } => (Self::bad_request("class", message), "class_not_found"),
             Unroutable::Incapable { .. } | Unroutable::NoTarget { .. } | Unroutable::NotLocal(_) => {
-                Self::bad_request("model", why.to_string())
+                (Self::bad_request("model", message), "model_not_capable")
             }
         };
-        error.param = Some("model".to_owned());
-        error.code = Some(if error.status == StatusCode::NOT_FOUND { "model_not_found" } else { "model_not_capable" });
+        error.code = Some(code);
+        if error.status == StatusCode::NOT_FOUND {
+            error.param = Some("model".to_owned());
+        }
         error
     }
 }
