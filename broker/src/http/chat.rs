@@ -109,8 +109,8 @@ pub(crate) fn completed(ended: &Ended) -> Result<Bytes, Error> {
             if ended.job.spec.stream { Ok(super::assemble::response(&ended.output)) } else { Ok(ended.output.slice(..end)) }
         }
         State::Parked { failure } => Err(Error::from(&**failure)),
-        State::Ended(Outcome::Cancelled { why }) => Err(Error::unavailable(format!("the job was cancelled: {why}"), 5)),
-        State::Ended(Outcome::Expired) => Err(Error::unavailable("the job's deadline passed before it was done", 5)),
+        State::Ended(Outcome::Cancelled { why }) => Err(Error::over(format!("the job was cancelled: {why}"))),
+        State::Ended(Outcome::Expired) => Err(Error::over("the job's deadline passed before it was done")),
         State::Queued | State::Deferred { .. } | State::Running { .. } => Err(Error::internal("the job has not ended")),
     }
 }
