@@ -112,6 +112,7 @@ async fn dispatch(app: Arc<App>, request: HttpRequest<Incoming>, limits: Limits)
     match (read, segments.as_slice()) {
         (true, [] | ["healthz"]) => return Ok(ops::health()),
         (true, ["readyz"]) => return ops::ready(&app),
+        (false, [] | ["healthz" | "readyz"]) => return Err(Error::method("GET, HEAD")),
         _ => {}
     }
     let key = authorize(&app, &parts.headers)?;
@@ -143,9 +144,9 @@ async fn dispatch(app: Arc<App>, request: HttpRequest<Incoming>, limits: Limits)
             jobs::requeue(app, id, &request.body).await
         }
         (_, ["v1", "chat", "completions"] | ["v1", "route"] | ["v1", "jobs", _, "cancel" | "requeue"]) => Err(Error::method("POST")),
-        (_, ["v1", "jobs"]) => Err(Error::method("GET or POST")),
+        (_, ["v1", "jobs"]) => Err(Error::method("GET, HEAD, POST")),
         (_, ["v1", "jobs", _] | ["v1", "jobs", _, "events" | "stream"] | ["v1", "models", ..] | ["v1", "usage"] | ["metrics"]) => {
-            Err(Error::method("GET"))
+            Err(Error::method("GET, HEAD"))
         }
         _ => Err(Error::not_found(format!("there is nothing at {:?}", path.chars().take(200).collect::<String>()))),
     }
@@ -163,7 +164,9 @@ fn authorize(app: &App, headers: &HeaderMap) -> Result<Option<Arc<str>>, Error> 
     if live.keys.is_empty() {
         return Ok(None);
     }
-    let bearer = headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok()).and_then(|v| v.strip_prefix("Bearer "));
+    let credentials = headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok()).and_then(|v| v.split_once(' '));
+    // The scheme's name is the same in any case (RFC 9110 §11.1).
+    let bearer = credentials.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, key)| key);
     let sent = bearer.or_else(|| headers.get("x-api-key").and_then(|v| v.to_str().ok())).ok_or_else(Error::unauthorized)?;
     let hash: [u8; 32] = Sha256::digest(sent.trim().as_bytes()).into();
     let mut name = None;
