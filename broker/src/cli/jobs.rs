@@ -1,6 +1,7 @@
 //! `pullyard jobs`, `cancel` and `requeue`.
 
 use clap::{Args, Subcommand};
+use pullyard_schemas::job::State;
 use serde_json::{Value, json};
 
 use super::client::{self, Client, Error};
@@ -11,13 +12,16 @@ use super::watch::answer;
 const EXAMPLES: &str = "\
 Examples:
   pullyard jobs --state parked --limit 100
-  pullyard jobs show 0198c2a4-7d1e-7c33-9a51-6f0d5f6f2b10
+  pullyard jobs 0198c2a4-7d1e-7c33-9a51-6f0d5f6f2b10
   pullyard jobs events 0198c2a4-7d1e-7c33-9a51-6f0d5f6f2b10";
 
 /// Which jobs to list, or which one to look at.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub struct JobsArgs {
+    /// The one to show, instead of a list
+    #[arg(conflicts_with_all = ["state", "class", "key", "tag", "model", "limit", "after"])]
+    id: Option<String>,
     #[command(subcommand)]
     one: Option<One>,
     #[command(flatten)]
@@ -40,8 +44,8 @@ enum One {
 
 #[derive(Debug, Clone, Args)]
 struct Filter {
-    /// Only jobs in this state: queued, deferred, running, parked, completed, cancelled or expired
-    #[arg(long)]
+    /// Only jobs in this state
+    #[arg(long, value_parser = State::NAMES)]
     state: Option<String>,
     /// Only jobs of this class
     #[arg(long)]
@@ -83,7 +87,7 @@ pub struct RequeueArgs {
 }
 
 pub(super) async fn run(client: &Client, out: &Out, args: JobsArgs) -> Result<(), Error> {
-    match args.one {
+    match args.one.or_else(|| args.id.map(|id| One::Show { id })) {
         None => list(client, out, &args.filter).await,
         Some(One::Show { id }) => show(client, out, &id).await,
         Some(One::Events { id }) => events(client, out, &id).await,

@@ -19,9 +19,11 @@ use super::error::Error;
 use super::intake::{self, Arrival};
 use super::{App, Request};
 use crate::core::decide::{Command, Rejection};
+use crate::core::nearest::suggest;
 use crate::engine::{End, Ended, Part, Subscription, View};
 
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Wait {
     wait: Option<String>,
 }
@@ -146,6 +148,10 @@ pub(crate) async fn list(app: Arc<App>, filter: Filter) -> Result<Response, Erro
     let limit = filter.limit.unwrap_or(20);
     if !(1..=1000).contains(&limit) {
         return Err(Error::bad_request("limit", format!("`limit` is {limit}; it must be from 1 to 1000")));
+    }
+    if let Some(state) = filter.state.as_deref().filter(|state| !State::NAMES.contains(state)) {
+        let instead = suggest(state, &State::NAMES);
+        return Err(Error::bad_request("state", format!("there is no state `{}`; {instead}", state.chars().take(64).collect::<String>())));
     }
     let after = filter.after.as_deref().map(parse).transpose()?;
     let mut jobs = app.list(&Arc::new(filter), after, limit + 1).await?;
