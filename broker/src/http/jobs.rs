@@ -61,10 +61,9 @@ pub(crate) async fn create(app: Arc<App>, request: Request, query: Wait) -> Resu
         }
     };
     let id = found.job.id;
-    let mut response = reply(StatusCode::ACCEPTED, &show(&app, &found).await?);
-    if found.job.state.is_terminal() {
-        *response.status_mut() = StatusCode::OK;
-    }
+    // Over, whatever became of it, or still to come.
+    let status = if found.job.state.is_at_rest() { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let mut response = reply(status, &show(&app, &found).await?);
     if let Ok(location) = HeaderValue::from_str(&format!("/v1/jobs/{id}")) {
         response.headers_mut().insert(LOCATION, location);
     }
@@ -178,7 +177,7 @@ pub(crate) async fn stream(app: Arc<App>, id: &str, headers: &HeaderMap) -> Resu
     if let (Some(chunks), Some((token, number))) = (&mut chunks, seen) {
         chunks.resume(token, number);
     }
-    let over = found.job.state.is_terminal() || matches!(found.job.state, State::Parked { .. });
+    let over = found.job.state.is_at_rest();
     tokio::spawn(async move {
         let mut at = seen;
         if !over && !follow(chunks, ended, &mut at, &frames, keep_alive).await {
