@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
+use super::out::{note, with_causes};
 use crate::config::prices::AS_OF;
 use crate::config::{Config, parse_listen};
 use crate::yard::{Env, Found, Yard};
@@ -76,7 +77,7 @@ pub(super) fn run(args: &ServeArgs) -> ExitCode {
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            super::out::note(&format!("error: {error:#}"));
+            note(&format!("error: {}", with_causes(&error)));
             ExitCode::FAILURE
         }
     }
@@ -112,7 +113,7 @@ async fn serve(args: &ServeArgs, env: Env) -> anyhow::Result<()> {
             _ = interrupt.recv() => break,
             _ = hangup.recv() => match args.config().and_then(|config| Ok(yard.reload(config)?)) {
                 Ok(()) => tracing::info!("the configuration has been read again"),
-                Err(error) => tracing::error!("the old configuration stays in force: {error:#}"),
+                Err(error) => tracing::error!("the old configuration stays in force: {}", with_causes(&error)),
             },
         }
     }
