@@ -72,6 +72,10 @@ pub(super) fn dollars(usd: f64) -> String {
     }
 }
 
+pub(super) fn slots(n: u32) -> String {
+    if n == 1 { "1 slot".to_owned() } else { format!("{n} slots") }
+}
+
 /// A length of time in its largest unit.
 pub(super) fn span(seconds: i64) -> String {
     match seconds.max(0) {
