@@ -81,7 +81,7 @@ pub struct RequeueArgs {
     /// The jobs' ids
     #[arg(required = true, value_name = "ID")]
     ids: Vec<String>,
-    /// Attempts that each may still grow to
+    /// How many attempts to add to those that were made [default: as many as the job had at first]
     #[arg(long, value_name = "N")]
     max_attempts: Option<u32>,
 }

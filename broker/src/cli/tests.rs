@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, Mutex};
 
-use clap::CommandFactory;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -10,7 +9,19 @@ use super::*;
 
 #[test]
 fn the_command_line_is_sound() {
-    Cli::command().debug_assert();
+    command().debug_assert();
+    for (name, offered) in [("serve", false), ("check", false), ("log", false), ("completions", false), ("jobs", true), ("usage", true)] {
+        let help = command().try_get_matches_from(["pullyard", name, "--help"]).unwrap_err().to_string();
+        assert_eq!(help.contains("--url"), offered, "{help}");
+    }
+    let help = command().try_get_matches_from(["pullyard", "log", "show", "--help"]).unwrap_err().to_string();
+    assert!(!help.contains("--url") && help.contains("--json"), "{help}");
+    for typed in [&["pullyard", "--url", "http://a", "jobs"][..], &["pullyard", "jobs", "--url", "http://a"]] {
+        let cli = Cli::from_arg_matches(&command().try_get_matches_from(typed).unwrap()).unwrap();
+        assert_eq!(cli.global.url, "http://a");
+    }
+    let cli = Cli::from_arg_matches(&command().try_get_matches_from(["pullyard", "check"]).unwrap()).unwrap();
+    assert_eq!(cli.global.url, "http://127.0.0.1:8787");
     let cli = Cli::parse_from(["pullyard", "jobs", "--state", "parked", "--json"]);
     assert!(cli.global.json);
     assert!(Cli::try_parse_from(["pullyard", "usage", "--group-by", "model,shoe"]).is_err());
