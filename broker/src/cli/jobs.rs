@@ -5,6 +5,7 @@ use pullyard_schemas::job::State;
 use serde_json::{Value, json};
 
 use super::client::{self, Client, Error};
+use super::event::details;
 use super::out::{Out, note, plain};
 use super::table::{Table, dollars, pairs, span};
 use super::watch::answer;
@@ -195,18 +196,6 @@ async fn events(client: &Client, out: &Out, id: &str) -> Result<(), Error> {
         table.row(vec![plain(&event["time"]), plain(&event["seq"]), plain(&event["event"]), details(event)]);
     }
     table.print(out)
-}
-
-/// An event's own fields, without what all have and without what takes many lines.
-pub(super) fn details(event: &Value) -> String {
-    let Value::Object(fields) = event else { return String::new() };
-    let own = |name: &str| !matches!(name, "seq" | "at" | "v" | "job" | "time" | "event" | "body" | "spec");
-    let mut words: Vec<String> =
-        fields.iter().filter(|(name, _)| own(name)).map(|(name, value)| format!("{name}={}", plain(value))).collect();
-    if let Some(targets) = event["spec"]["targets"].as_array() {
-        words.push(format!("targets={}", targets.iter().map(plain).collect::<Vec<_>>().join(",")));
-    }
-    words.join(" ")
 }
 
 pub(super) async fn cancel(client: &Client, out: &Out, args: &CancelArgs) -> Result<(), Error> {

@@ -4,6 +4,7 @@ mod body;
 mod check;
 mod client;
 mod completions;
+mod event;
 mod jobs;
 mod log;
 mod logread;
