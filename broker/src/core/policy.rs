@@ -123,7 +123,8 @@ impl Catalog {
 
     fn classed(&self, class: &str, needs: &Needs, scope: Scope) -> Result<Route, Unroutable> {
         if !self.is_class(class) {
-            let known: Vec<&str> = CLASSES.into_iter().chain(self.classes.keys().map(|own| &**own).filter(|own| !CLASSES.contains(own))).collect();
+            let known: Vec<&str> =
+                CLASSES.into_iter().chain(self.classes.keys().map(|own| &**own).filter(|own| !CLASSES.contains(own))).collect();
             return Err(Unroutable::NoClass { class: class.chars().take(64).collect(), instead: suggest(class, &known) });
         }
         if self.models.is_empty() {
@@ -182,8 +183,15 @@ mod tests {
     fn catalog(names: &[(&str, Option<bool>)]) -> Catalog {
         let model = |(name, images): &(&str, Option<bool>)| {
             let name: Arc<str> = (*name).into();
-            let model =
-                Model { name: name.clone(), backends: vec!["b".into()], local: true, images: *images, tools: None, embedding: None, context: None };
+            let model = Model {
+                name: name.clone(),
+                backends: vec!["b".into()],
+                local: true,
+                images: *images,
+                tools: None,
+                embedding: None,
+                context: None,
+            };
             (name, model)
         };
         Catalog { models: names.iter().map(model).collect(), ..Catalog::default() }

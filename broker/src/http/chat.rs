@@ -7,21 +7,22 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
-use pullyard_schemas::job::{Job, Outcome, State};
+use pullyard_schemas::job::{Job, Kind, Outcome, State};
 use pullyard_schemas::{Band, JobId};
 use tokio::sync::{mpsc, oneshot};
 
 use super::error::Error;
 use super::intake::{self, Arrival};
-use super::{App, Request};
+use super::{App, Request, fields};
 use crate::engine::{End, Ended, Handle, Part, Refusal, Subscription};
 
 pub(crate) async fn create(app: Arc<App>, request: Request) -> Result<Response, Error> {
     app.discovered().await;
-    let fields = intake::fields(&request.body)?;
+    let fields = fields::read(&request.body)?;
     let arrival = Arrival {
         key: request.key.clone(),
         idempotency_key: request.idempotency_key.as_deref(),
+        kind: Some(Kind::Chat),
         live: true,
         default_band: Band::Interactive,
     };

@@ -16,8 +16,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::chat::Frames;
 use super::error::Error;
+use super::fields::MOST_ATTEMPTS;
 use super::intake::{self, Arrival};
-use super::{App, Request};
+use super::{App, Request, fields};
 use crate::core::decide::{Command, Rejection};
 use crate::core::nearest::suggest;
 use crate::engine::{End, Ended, Part, Subscription, View};
@@ -40,9 +41,14 @@ pub(crate) async fn create(app: Arc<App>, request: Request, query: Wait) -> Resu
         ),
     };
     app.discovered().await;
-    let fields = intake::fields(&request.body)?;
-    let arrival =
-        Arrival { key: request.key.clone(), idempotency_key: request.idempotency_key.as_deref(), live: false, default_band: Band::Normal };
+    let fields = fields::read(&request.body)?;
+    let arrival = Arrival {
+        key: request.key.clone(),
+        idempotency_key: request.idempotency_key.as_deref(),
+        kind: None,
+        live: false,
+        default_band: Band::Normal,
+    };
     let new = intake::new_job(&app, request.body.clone(), &fields, &arrival, app.now())?;
     drop(fields);
     let found = match app.repeated(&new).await? {
@@ -86,22 +92,13 @@ pub(crate) async fn cancel(app: Arc<App>, id: &str) -> Result<Response, Error> {
     Ok(reply(StatusCode::OK, &show(&app, &found).await?))
 }
 
-#[derive(Debug, Default, Deserialize)]
-struct Requeue {
-    max_attempts: Option<u32>,
-}
-
 pub(crate) async fn requeue(app: Arc<App>, id: &str, body: &[u8]) -> Result<Response, Error> {
     let id = parse(id)?;
-    let wish: Requeue = if body.is_empty() {
-        Requeue::default()
-    } else {
-        serde_json::from_slice(body).map_err(|e| Error::bad_request("", format!("the body is not the JSON that is needed: {e}")))?
-    };
-    if wish.max_attempts.is_some_and(|n| n == 0 || n > 100) {
-        return Err(Error::bad_request("max_attempts", "`max_attempts` must be from 1 to 100"));
+    let max_attempts = if body.is_empty() { None } else { fields::read(body)?.max_attempts };
+    if let Some(n) = max_attempts.filter(|n| !(1..=MOST_ATTEMPTS).contains(n)) {
+        return Err(fields::attempts(&n.into()));
     }
-    app.change(id, Command::Requeue { max_attempts: wish.max_attempts }).await?;
+    app.change(id, Command::Requeue { max_attempts }).await?;
     let found = app.find(id).await?;
     Ok(reply(StatusCode::OK, &show(&app, &found).await?))
 }

@@ -4,6 +4,7 @@ mod app;
 mod assemble;
 mod chat;
 mod error;
+mod fields;
 mod intake;
 mod jobs;
 mod models;

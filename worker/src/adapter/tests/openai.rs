@@ -142,7 +142,9 @@ async fn vectors_come_in_the_form_that_the_client_decodes() {
     let (floats, packed) = (json!([1.5, -2.0]), json!("AADAPwAAAMA="));
     for has in [&floats, &packed] {
         for (asked, gets) in [(Some("float"), &floats), (None, &floats), (Some("base64"), &packed)] {
-            let body = format!(r#"{{"object":"list","data":[{{"object":"embedding","index":0,"embedding": {has}}}],"usage":{{"prompt_tokens":3}}}}"#);
+            let body = format!(
+                r#"{{"object":"list","data":[{{"object":"embedding","index":0,"embedding": {has}}}],"usage":{{"prompt_tokens":3}}}}"#
+            );
             let asked = call(Kind::Embedding, false, &json!({"input": "x", "encoding_format": asked}));
             let got = reply(Script::json(200, body), OPENAI, &asked).await;
             assert_eq!((&got.json()[0]["data"][0]["embedding"], got.done().usage.prompt), (gets, 3));
