@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use hyper::header::HeaderValue;
 use hyper::{StatusCode, header};
+use pullyard_schemas::job::Kind;
 use pullyard_schemas::{Failure, FailureKind};
 use serde_json::json;
 
@@ -136,14 +137,19 @@ impl From<Unroutable> for Error {
     }
 }
 
-/// The failure that a job was parked with.
-impl From<&Failure> for Error {
-    fn from(failure: &Failure) -> Self {
+impl Error {
+    /// The failure that a job was parked with.
+    pub(crate) fn of_failure(failure: &Failure, job: Kind) -> Self {
         let message = failure.message.clone();
         let mut error = match failure.kind {
             FailureKind::BadRequest => Self::bad_request("", message),
             FailureKind::ContextLength => {
-                let mut error = Self::bad_request("messages", message);
+                let prompt = match job {
+                    Kind::Chat => "messages",
+                    Kind::Completion => "prompt",
+                    Kind::Embedding => "input",
+                };
+                let mut error = Self::bad_request(prompt, message);
                 error.code = Some("context_length_exceeded");
                 error
             }
@@ -206,7 +212,7 @@ mod tests {
             assert_eq!(head(error, "x-should-retry"), None);
         }
         for kind in [FailureKind::Connect, FailureKind::Timeout, FailureKind::Busy, FailureKind::Backend, FailureKind::BadRequest] {
-            let error = Error::from(&Failure::new(kind, "x"));
+            let error = Error::of_failure(&Failure::new(kind, "x"), Kind::Chat);
             assert_eq!(head(error, "x-should-retry").as_deref(), Some("false"), "{kind:?}");
         }
     }

@@ -14,10 +14,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
-use super::chat::Frames;
 use super::error::Error;
 use super::fields::MOST_ATTEMPTS;
 use super::intake::{self, Arrival};
+use super::wait::Frames;
 use super::{App, Request, fields};
 use crate::core::decide::{Command, Rejection};
 use crate::core::nearest::suggest;
@@ -306,7 +306,7 @@ async fn show(app: &App, found: &View) -> Result<Value, Error> {
     shown["expected_start_ms"] = json!(found.expected_start.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)));
     if let State::Ended(Outcome::Completed { .. }) = &found.job.state {
         let ended: Ended = app.ended_from_log(found.job.id).await?;
-        let result = super::chat::completed(&ended)?;
+        let result = super::wait::completed(&ended)?;
         shown["result"] = serde_json::from_slice(&result).unwrap_or(Value::Null);
     }
     Ok(shown)

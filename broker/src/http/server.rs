@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::error::Error;
-use super::{App, Request, chat, jobs, models, ops, route, usage};
+use super::{App, Request, chat, completions, embeddings, jobs, models, ops, route, usage};
 use crate::core::nearest::suggest;
 
 /// What a connection may cost before its request has been understood.
@@ -134,6 +134,14 @@ async fn dispatch(app: Arc<App>, request: HttpRequest<Incoming>, limits: Limits)
             let request = read_request(&app, &parts.headers, body, key, limits).await?;
             chat::create(app, request).await
         }
+        (&Method::POST, ["v1", "completions"]) => {
+            let request = read_request(&app, &parts.headers, body, key, limits).await?;
+            completions::create(app, request).await
+        }
+        (&Method::POST, ["v1", "embeddings"]) => {
+            let request = read_request(&app, &parts.headers, body, key, limits).await?;
+            embeddings::create(app, request).await
+        }
         (&Method::POST, ["v1", "route"]) => {
             let request = read_request(&app, &parts.headers, body, key, limits).await?;
             route::explain(&app, &request).await
@@ -148,7 +156,9 @@ async fn dispatch(app: Arc<App>, request: HttpRequest<Incoming>, limits: Limits)
             let request = read_request(&app, &parts.headers, body, key, limits).await?;
             jobs::requeue(app, id, &request.body).await
         }
-        (_, ["v1", "chat", "completions"] | ["v1", "route"] | ["v1", "jobs", _, "cancel" | "requeue"]) => Err(Error::method("POST")),
+        (_, ["v1", "chat", "completions"] | ["v1", "completions" | "embeddings" | "route"] | ["v1", "jobs", _, "cancel" | "requeue"]) => {
+            Err(Error::method("POST"))
+        }
         (_, ["v1", "jobs"]) => Err(Error::method("GET, HEAD, POST")),
         (_, ["v1", "jobs", _] | ["v1", "jobs", _, "events" | "stream"] | ["v1", "models", ..] | ["v1", "usage"] | ["metrics"]) => {
             Err(Error::method("GET, HEAD"))
