@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::commit::Stall;
 use super::lanes::{Capacity, Stats};
-use super::output::OutputHub;
+use super::output::Subscription;
 use crate::core::decide::{Command, Policy, Rejection};
 use crate::core::schedule;
 
@@ -127,6 +127,10 @@ pub(super) enum Input {
     Stats {
         stats: oneshot::Sender<Stats>,
     },
+    Watch {
+        job: JobId,
+        watch: oneshot::Sender<Option<Subscription>>,
+    },
     Await {
         job: JobId,
         end: oneshot::Sender<End>,
@@ -154,7 +158,6 @@ pub(super) struct Listed {
 #[derive(Clone, Debug)]
 pub struct Handle {
     pub(super) inputs: mpsc::UnboundedSender<Input>,
-    pub(super) hub: Arc<OutputHub>,
     pub(super) stall: Stall,
 }
 
@@ -271,9 +274,17 @@ impl Handle {
         self.send(Input::Stop);
     }
 
+    /// Whether the engine has ended: then an unanswered question means nothing about a job.
     #[must_use]
-    pub fn outputs(&self) -> &Arc<OutputHub> {
-        &self.hub
+    pub fn has_stopped(&self) -> bool {
+        self.inputs.is_closed()
+    }
+
+    /// The output of a live job from its start, also when its attempt has yet to begin.
+    pub async fn watch(&self, job: JobId) -> Option<Subscription> {
+        let (watch, answer) = oneshot::channel();
+        self.send(Input::Watch { job, watch });
+        answer.await.ok().flatten()
     }
 
     /// Why the log cannot be written, while it cannot.

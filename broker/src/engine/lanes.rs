@@ -180,6 +180,10 @@ impl Engine {
         }
         for id in offered {
             let Some(job) = self.jobs.get(&id) else { continue };
+            if job.spec.stream {
+                // Before the attempt can begin, so that its first chunk is not missed.
+                self.hub.open(id);
+            }
             let token = job.next_token;
             self.offered.insert(id, Offered { token, lane: lane.clone() });
             let offer = Offer {

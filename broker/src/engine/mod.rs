@@ -8,6 +8,7 @@ mod answer;
 mod change;
 mod commit;
 mod handle;
+mod intern;
 mod lanes;
 mod output;
 mod recover;

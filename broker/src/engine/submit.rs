@@ -25,7 +25,8 @@ impl Engine {
         let now = (self.clock)();
         let mut jobs: Vec<Job> = jobs.into_values().collect();
         jobs.sort_by_key(Job::submitted_seq);
-        for job in jobs {
+        for mut job in jobs {
+            self.interner.share(&mut job.spec);
             let (id, live) = (job.id, job.spec.live);
             // What the attempt used nobody will tell; that it was made is known.
             let lost = job.lease().map(|lease| (lease.token, unknown_charge(lease, now)));
@@ -52,9 +53,6 @@ impl Engine {
         if let Some(at) = job.spec.deadline {
             self.timers.set(at, id, Timer::Deadline);
         }
-        if job.spec.stream {
-            self.hub.open(id);
-        }
         self.jobs.insert(id, job);
     }
 
@@ -69,7 +67,8 @@ impl Engine {
             refuse(reply, refusal);
             return;
         }
-        let NewJob { id, spec, body } = new;
+        let NewJob { id, mut spec, body } = new;
+        self.interner.share(&mut spec);
         let Some(event) = decide(None, Command::Submit { spec, body: BodyAt::Inline }, now, &self.policy).ok().and_then(|mut e| e.pop())
         else {
             return;

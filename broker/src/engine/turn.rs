@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::commit::{self, Committer, Flushing, Group, Stall};
 use super::handle::{End, Handle, Input};
+use super::intern::Interner;
 use super::lanes::{Counters, LaneState};
 use super::output::OutputHub;
 use super::recover::{Error, live_jobs};
@@ -67,13 +68,14 @@ pub fn start(
     let (inputs, queue) = mpsc::unbounded_channel();
     let flushing = Flushing { before_answers: options.flush_before_answers, every: options.flush_every };
     let (committer, stall) = commit::spawn(parts.log, flushing, parts.hub.clone(), parts.projector.clone(), inputs.downgrade())?;
-    let handle = Handle { inputs, hub: parts.hub.clone(), stall: stall.clone() };
+    let handle = Handle { inputs, stall: stall.clone() };
     let mut engine = Engine {
         jobs: BTreeMap::new(),
         waiters: HashMap::new(),
         offered: HashMap::new(),
         leases: HashMap::new(),
         bodies: HashMap::new(),
+        interner: Interner::default(),
         submitted: BTreeSet::new(),
         idempotent: HashMap::new(),
         recent: HashMap::new(),
@@ -120,6 +122,7 @@ pub(super) struct Engine {
     pub(super) leases: HashMap<JobId, Timestamp>,
     /// Requests in hand; the others are read from the log.
     pub(super) bodies: HashMap<JobId, Bytes>,
+    pub(super) interner: Interner,
     /// Submission seqs of the live jobs: the first is the floor.
     pub(super) submitted: BTreeSet<Seq>,
     pub(super) idempotent: HashMap<Arc<str>, JobId>,
@@ -183,6 +186,8 @@ impl Engine {
             }
             self.finish_turn();
         }
+        // Before the waiting clients' channels close, so that they can tell a stop from an end.
+        inputs.close();
         drop(self.committer.groups.take());
         if let Some(thread) = self.committer.thread.take() {
             // The last group must be on disk before the program says that it has stopped.
@@ -199,6 +204,12 @@ impl Engine {
             Input::Get { job, view } => self.look(job, view),
             Input::List { page, list } => drop(list.send(self.list(page))),
             Input::Stats { stats } => drop(stats.send(self.stats())),
+            Input::Watch { job, watch } => {
+                if self.jobs.contains_key(&job) {
+                    self.hub.open(job);
+                }
+                drop(watch.send(self.hub.subscribe(job)));
+            }
             Input::Await { job, end } => {
                 if self.jobs.contains_key(&job) {
                     self.waiters.entry(job).or_default().push(end);

@@ -1,5 +1,6 @@
 //! What every API stands on: the engine for what lives, the read model and the log for what has ended.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -42,6 +43,8 @@ pub struct App {
     pub clock: fn() -> Timestamp,
     pub max_body: u64,
     pub started: Timestamp,
+    /// Set when the broker has been told to stop.
+    pub draining: AtomicBool,
     /// Whether every backend has been asked for its models once.
     pub discovered: watch::Receiver<bool>,
 }
@@ -73,10 +76,13 @@ impl App {
             return Ok(view);
         }
         let model = self.readmodel.clone();
-        let found = blocking(move || model.job(id)).await?;
-        found
-            .map(|job| View { job: Arc::new(job), ahead: None, expected_start: None })
-            .ok_or_else(|| Error::not_found(format!("no such job: {id}")))
+        match blocking(move || model.job(id)).await? {
+            Some(job) => Ok(View { job: Arc::new(job), ahead: None, expected_start: None }),
+            // It may be one that waits for the next start, or one that nothing can be promised of now.
+            None if self.engine.has_stopped() => Err(Error::stopping()),
+            None if let Some(why) = self.engine.stalled() => Err(Refusal::Stalled(why).into()),
+            None => Err(Error::not_found(format!("no such job: {id}"))),
+        }
     }
 
     /// Carries out a person's command on a job wherever it is.

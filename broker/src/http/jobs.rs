@@ -87,9 +87,17 @@ pub(crate) async fn cancel(app: Arc<App>, id: &str) -> Result<Response, Error> {
         Ok(job) => View { job, ahead: None, expected_start: None },
         // A repeat is no mistake; another end is.
         Err(Rejection::Ended("cancelled")) => app.find(id).await?,
-        Err(rejection) => return Err(rejection.into()),
+        Err(rejection) => return Err(rejected(&app, id, rejection).await),
     };
     Ok(reply(StatusCode::OK, &show(&app, &found).await?))
+}
+
+/// A job that seems unknown may be one that nothing can be said of now.
+async fn rejected(app: &App, id: JobId, rejection: Rejection) -> Error {
+    match (rejection, app.find(id).await) {
+        (Rejection::Unknown, Err(error)) => error,
+        _ => rejection.into(),
+    }
 }
 
 pub(crate) async fn requeue(app: Arc<App>, id: &str, body: &[u8]) -> Result<Response, Error> {
@@ -98,7 +106,9 @@ pub(crate) async fn requeue(app: Arc<App>, id: &str, body: &[u8]) -> Result<Resp
     if let Some(n) = max_attempts.filter(|n| !(1..=MOST_ATTEMPTS).contains(n)) {
         return Err(fields::attempts(&n.into()));
     }
-    app.change(id, Command::Requeue { max_attempts }).await?;
+    if let Err(rejection) = app.change(id, Command::Requeue { max_attempts }).await {
+        return Err(rejected(&app, id, rejection).await);
+    }
     let found = app.find(id).await?;
     Ok(reply(StatusCode::OK, &show(&app, &found).await?))
 }
@@ -166,7 +176,7 @@ pub(crate) async fn stream(app: Arc<App>, id: &str, headers: &HeaderMap) -> Resu
     let id = parse(id)?;
     let seen = headers.get("last-event-id").and_then(|v| v.to_str().ok()).and_then(place);
     // Subscribe before looking: an end in between is seen by one of the two.
-    let mut chunks = app.engine.outputs().subscribe(id);
+    let mut chunks = app.engine.watch(id).await;
     let ended = app.engine.ended(id);
     let found = app.find(id).await?;
     let (frames, body) = mpsc::channel::<Bytes>(64);
@@ -178,6 +188,10 @@ pub(crate) async fn stream(app: Arc<App>, id: &str, headers: &HeaderMap) -> Resu
     tokio::spawn(async move {
         let mut at = seen;
         if !over && !follow(chunks, ended, &mut at, &frames, keep_alive).await {
+            return;
+        }
+        // The job goes on with the next start, and so does a reader that comes back.
+        if app.engine.has_stopped() {
             return;
         }
         finish(&app, id, at, &frames).await;

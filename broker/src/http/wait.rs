@@ -52,7 +52,7 @@ pub(crate) async fn answer(app: Arc<App>, request: Request, kind: Kind) -> Resul
             leaver.job = None;
             return Err(refusal.into());
         }
-        Err(_) => return Err(Error::unavailable("the broker is shutting down", 5)),
+        Err(_) => return Err(Error::stopping()),
     };
     let waiting = Waiting { job: accepted.view.job, ended, leaver };
     if streamed { stream(app, waiting, usage).await } else { whole(&app, waiting).await }
@@ -69,6 +69,8 @@ impl Waiting {
     async fn end(&mut self, app: &App) -> Result<Ended, Error> {
         let ended = match (&mut self.ended).await {
             Ok(ended) => ended?,
+            // A client without a key starts over; one with a key, or with the job's id, finds the job again.
+            Err(_) if app.engine.has_stopped() => return Err(Error::stopping()),
             // Another request's job, which ended before this one asked.
             Err(_) => app.ended_from_log(self.job.id).await?,
         };
@@ -148,7 +150,7 @@ fn headers(response: &mut Response, job: &Job, attempts: u32, kind: &'static str
 /// Nothing is sent until the first chunk, the end, or the hold's end: until then an error has its own status code.
 async fn stream(app: Arc<App>, mut waiting: Waiting, usage: bool) -> Result<Response, Error> {
     let live = app.live_config();
-    let mut chunks = app.engine.outputs().subscribe(waiting.job.id);
+    let mut chunks = app.engine.watch(waiting.job.id).await;
     let mut first = None;
     let hold = tokio::time::sleep(live.hold);
     tokio::pin!(hold);

@@ -7,6 +7,7 @@ use std::fs::DirBuilder;
 use std::future::Future;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -120,6 +121,7 @@ impl Yard {
             clock: wall_clock,
             max_body: config.limits.body,
             started: wall_clock(),
+            draining: AtomicBool::new(false),
             discovered,
         });
         let fleet = Fleet::new(app.clone(), worker.clone(), discovered_now);
@@ -164,15 +166,17 @@ impl Yard {
         http::serve(self.app.clone(), listener, limits, LINGER, stop)
     }
 
-    /// Stops intake, lets running attempts end within `drain_timeout`, and writes everything down. What still runs then
-    /// comes back on the next start. Connections must have been closed: an open one keeps the engine.
+    /// Stops intake, and lets running attempts end within `drain_timeout`. What still runs then comes back on the next
+    /// start.
     pub async fn drain(&self) {
+        self.app.draining.store(true, Ordering::Relaxed);
         self.app.engine.drain();
         self.fleet.stop();
         self.worker.drain(self.config.drain_timeout).await;
     }
 
-    /// Ends the engine, after its last event is on disk.
+    /// Ends the engine, after its last event is on disk. Whoever still waits on a connection is told, so that open
+    /// connections can end after this.
     pub async fn close(self) {
         let Self { app, fleet, worker, engine, .. } = self;
         app.engine.stop();

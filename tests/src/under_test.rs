@@ -1,0 +1,7 @@
+//! The `pullyard` binary, as the tests run it.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    pullyard_broker::cli::main()
+}
