@@ -108,7 +108,7 @@ pub(crate) async fn run(around: Surroundings, delivery: Box<dyn Delivery>, model
                 // Somebody wanted that, so nothing failed.
                 tracing::info!(%job, attempt = %token, backend = %around.backend, "attempt cancelled");
             } else {
-                tracing::info!(%job, attempt = %token, backend = %around.backend, kind = kind.as_str(), "attempt failed: {message}");
+                tracing::info!(%job, attempt = %token, backend = %around.backend, kind = %kind.as_str(), "attempt failed: {message}");
             }
             let tokens = broken.usage.map_or(0, |u| u.prompt + u.completion);
             let verdict = Verdict { failure: Some(broken.failure.clone()), asked, tokens };

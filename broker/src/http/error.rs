@@ -55,7 +55,8 @@ impl Error {
 
     /// `allowed` as the header `Allow` has it.
     pub(crate) fn method(allowed: &'static str) -> Self {
-        let message = format!("use {} here", allowed.replace(", ", " or "));
+        // Whoever may GET may also HEAD, but hardly meant to.
+        let message = format!("use {} here", allowed.replace(", HEAD", "").replace(", ", " or "));
         let mut error = Self::new(StatusCode::METHOD_NOT_ALLOWED, "invalid_request_error", message);
         error.allow = Some(allowed);
         error
@@ -223,8 +224,8 @@ mod tests {
 
     #[test]
     fn refusals_say_what_would_be_right() {
-        assert_eq!(head(Error::method("GET, POST"), "allow").as_deref(), Some("GET, POST"));
-        assert_eq!(Error::method("GET, POST").message, "use GET or POST here");
+        assert_eq!(head(Error::method("GET, HEAD, POST"), "allow").as_deref(), Some("GET, HEAD, POST"));
+        assert_eq!(Error::method("GET, HEAD, POST").message, "use GET or POST here");
         assert_eq!(head(Error::unauthorized(), "www-authenticate").as_deref(), Some("Bearer"));
     }
 }
