@@ -7,6 +7,7 @@ mod crash;
 mod disk;
 mod fuzz;
 mod jobs;
+mod large;
 mod limits;
 mod misbehave;
 mod promises;

@@ -67,6 +67,8 @@ pub(super) struct Group {
     pub(super) acks: Vec<Ack>,
     pub(super) updates: Vec<Update>,
     pub(super) floor: Seq,
+    /// Events before this one may go.
+    pub(super) retain: Option<Seq>,
 }
 
 impl Group {
@@ -76,6 +78,7 @@ impl Group {
         self.acks.extend(later.acks);
         self.updates.extend(later.updates);
         self.floor = later.floor;
+        self.retain = later.retain.or(self.retain);
     }
 }
 
@@ -163,6 +166,13 @@ impl Worker {
                 deliver(ack, &self.hub);
             }
             self.release();
+            if let Some(keep) = group.retain {
+                match self.log.retain(keep) {
+                    Ok(0) => {}
+                    Ok(bytes) => tracing::info!(bytes, "old events are gone, as `log.retain` says"),
+                    Err(error) => tracing::warn!(%error, "old events cannot be removed"),
+                }
+            }
         }
         self.sync();
     }

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pullyard_schemas::job::{BodyAt, Job, Outcome, State};
-use pullyard_schemas::{JobId, Seq, Timestamp};
+use pullyard_schemas::{JobId, Seq, Timestamp, Token};
 use tokio::sync::watch;
 
 use super::error::Error;
 use super::jobs::Filter;
+use crate::blobs::{Blobs, Name};
 use crate::core::decide::{Command, Policy, Rejection, decide};
 use crate::core::policy::Catalog;
 use crate::engine::{Ended, Handle, NewJob, Page, Refusal, View};
@@ -39,6 +40,7 @@ pub struct App {
     pub engine: Handle,
     pub reader: Arc<dyn LogReader>,
     pub readmodel: ReadModel,
+    pub blobs: Blobs,
     pub live: RwLock<Arc<LiveConfig>>,
     pub clock: fn() -> Timestamp,
     pub max_body: u64,
@@ -107,6 +109,10 @@ impl App {
                 Some(record) => record.body,
                 None => return Err(Error::not_found(format!("the output of job {id} is no longer kept"))),
             },
+            State::Ended(Outcome::Completed { body: BodyAt::Blob, .. }) => {
+                let (blobs, token) = (self.blobs.clone(), Token(job.next_token.0.saturating_sub(1)));
+                blocking(move || blobs.get(Name::Output(id, token))).await?
+            }
             _ => Bytes::new(),
         };
         Ok(Ended { job, output })

@@ -2,6 +2,7 @@
 
 mod backhaul;
 mod fleet;
+mod upkeep;
 
 use std::fs::DirBuilder;
 use std::future::Future;
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use fleet::Found;
 
+use crate::blobs::Blobs;
 use crate::config::{self, Config, Durability, ShimLeave};
 use crate::engine::{self, OutputHub};
 use crate::http::{self, App, LiveConfig};
@@ -99,11 +101,19 @@ impl Yard {
         if let Some(why) = found.rebuilt {
             tracing::warn!(%why, "the read model is rebuilt from the event log");
         }
+        let blobs = Blobs::open(&dir.join("blobs")).map_err(|source| Error::Data { dir: dir.join("blobs"), source })?;
         let projector = readmodel::spawn(read_model.clone()).map_err(Error::Thread)?;
         let hub = Arc::new(OutputHub::default());
         let (words, reports) = mpsc::unbounded_channel();
         let transport = EmbeddedTransport::new(words, hub.clone(), config.lease);
-        let parts = engine::Parts { log: Box::new(file_log), projector, read_model: read_model.clone(), hub, clock: wall_clock };
+        let parts = engine::Parts {
+            log: Box::new(file_log),
+            projector,
+            read_model: read_model.clone(),
+            blobs: blobs.clone(),
+            hub,
+            clock: wall_clock,
+        };
         let options = engine::Options {
             policy: config.policy(),
             schedule: config.schedule(),
@@ -117,6 +127,7 @@ impl Yard {
             engine: handle,
             reader,
             readmodel: read_model,
+            blobs,
             live: RwLock::new(Arc::new(live_config(&config, env)?)),
             clock: wall_clock,
             max_body: config.limits.body,
@@ -126,6 +137,7 @@ impl Yard {
         });
         let fleet = Fleet::new(app.clone(), worker.clone(), discovered_now);
         fleet.configure(&config, env)?;
+        upkeep::spawn(&app, config.log.retain);
         Ok(Self { app, fleet, worker, engine: task, config, env })
     }
 
