@@ -210,7 +210,14 @@ mod tests {
 
     #[test]
     fn only_what_may_still_come_is_tried_again() {
-        let full = |per_key| Refusal::Full { per_key, what: "the queue is full", limit: 1, have: 1, retry_after: Duration::from_secs(7) };
+        let full = |per_key| Refusal::Full {
+            per_key,
+            what: "the queue is full",
+            unit: "jobs",
+            limit: 1,
+            have: 1,
+            retry_after: Duration::from_secs(7),
+        };
         for refusal in [full(true), full(false), Refusal::Draining] {
             let error = Error::from(refusal);
             assert!(matches!(error.status.as_u16(), 429 | 503) && error.retry_after.is_some());
