@@ -36,7 +36,8 @@ pub enum Allowance {
 enum State {
     Closed {
         /// Each job once, with its latest failure: a job that fails wherever it runs says little about the backend.
-        fails: VecDeque<(Instant, JobId)>,
+        /// `None` where it cannot be the job's fault.
+        fails: VecDeque<(Instant, Option<JobId>)>,
     },
     Open {
         until: Instant,
@@ -95,11 +96,12 @@ impl Breaker {
         }
     }
 
-    /// Answers whether this opened the breaker.
-    pub fn failed(&mut self, job: JobId, now: Instant) -> bool {
+    /// `job` is whose fault it may be; nobody's, when the backend could not even be asked. Answers whether this opened
+    /// the breaker.
+    pub fn failed(&mut self, job: Option<JobId>, now: Instant) -> bool {
         match &mut self.state {
             State::Closed { fails } => {
-                fails.retain(|(at, of)| *of != job && now.duration_since(*at) <= self.options.window);
+                fails.retain(|(at, of)| (of.is_none() || *of != job) && now.duration_since(*at) <= self.options.window);
                 fails.push_back((now, job));
                 if fails.len() <= self.options.allowed_fails as usize {
                     return false;
@@ -130,7 +132,9 @@ mod tests {
     #[test]
     fn it_opens_cools_down_probes_once_and_closes() {
         let (mut breaker, now) = (breaker(), Instant::now());
-        assert!(!breaker.failed(JobId::new(), now) && !breaker.failed(JobId::new(), now) && breaker.failed(JobId::new(), now));
+        assert!(
+            !breaker.failed(Some(JobId::new()), now) && !breaker.failed(Some(JobId::new()), now) && breaker.failed(Some(JobId::new()), now)
+        );
         assert_eq!(breaker.allowance(now), Allowance::Nothing(Some(now + Duration::from_secs(30))));
         let later = now + Duration::from_secs(31);
         assert_eq!(breaker.allowance(later), Allowance::Probe);
@@ -144,26 +148,26 @@ mod tests {
     fn a_failed_probe_opens_it_again() {
         let (mut breaker, now) = (breaker(), Instant::now());
         for _ in 0..3 {
-            breaker.failed(JobId::new(), now);
+            breaker.failed(Some(JobId::new()), now);
         }
         let later = now + Duration::from_secs(31);
         assert_eq!(breaker.allowance(later), Allowance::Probe);
         breaker.started(later);
-        assert!(breaker.failed(JobId::new(), later));
+        assert!(breaker.failed(Some(JobId::new()), later));
         assert_eq!(breaker.allowance(later), Allowance::Nothing(Some(later + Duration::from_secs(30))));
     }
 
     #[test]
     fn old_failures_are_forgiven() {
         let (mut breaker, now) = (breaker(), Instant::now());
-        assert!(!breaker.failed(JobId::new(), now) && !breaker.failed(JobId::new(), now));
-        assert!(!breaker.failed(JobId::new(), now + Duration::from_secs(61)));
+        assert!(!breaker.failed(Some(JobId::new()), now) && !breaker.failed(Some(JobId::new()), now));
+        assert!(!breaker.failed(Some(JobId::new()), now + Duration::from_secs(61)));
     }
 
     #[test]
     fn one_job_that_always_fails_does_not_open_it() {
         let (mut breaker, now, poisoned) = (breaker(), Instant::now(), JobId::new());
-        assert!((0..10).all(|_| !breaker.failed(poisoned, now)));
-        assert!(!breaker.failed(JobId::new(), now) && breaker.failed(JobId::new(), now));
+        assert!((0..10).all(|_| !breaker.failed(Some(poisoned), now)));
+        assert!(!breaker.failed(Some(JobId::new()), now) && breaker.failed(Some(JobId::new()), now));
     }
 }

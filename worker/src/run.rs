@@ -256,8 +256,9 @@ impl Gate {
         match failure.kind {
             // It was never asked.
             _ if !verdict.asked => {}
-            FailureKind::Connect | FailureKind::Timeout | FailureKind::Backend | FailureKind::Garbage | FailureKind::Unauthorized => {
-                return self.breaker.failed(job, now).then_some(Change::Broken);
+            FailureKind::Connect | FailureKind::Unauthorized => return self.breaker.failed(None, now).then_some(Change::Broken),
+            FailureKind::Timeout | FailureKind::Backend | FailureKind::Garbage => {
+                return self.breaker.failed(Some(job), now).then_some(Change::Broken);
             }
             FailureKind::Busy => self.busy_until = self.busy_until.max(now + failure.retry_after().unwrap_or(BUSY)),
             // The request's fault, or ours.
