@@ -126,3 +126,22 @@ async fn a_reload_changes_what_is_served_and_a_bad_file_changes_nothing() {
     reload(format!("keys: [{{name: ann, key: \"env:ANN\"}}]\nbackends:\n{}", new.backend("b", "")));
     until("the old model gone", async || Some(ann.get("/v1/models/old").await).filter(|r| r.status == 404)).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_tells_what_waits_for_a_restart() {
+    let model = FakeModel::start().await.usually(Behaviour::hold(0));
+    let yaml = format!("backends:\n{}", model.backend("a", ""));
+    let broker = TestBroker::with(yaml.clone()).await;
+    let client = broker.client();
+    std::fs::write(broker.config(), format!("lease: 1s\nlimits: {{body: 1KB}}\n{yaml}")).unwrap();
+    broker.signal(Signal::HUP);
+    until("a word about it", async || broker.stderr().contains("after a restart: limits, lease").then_some(())).await;
+
+    // A worker that goes on as it was told at the start keeps its attempt.
+    let id = client.submit(&chat("m", "x")).await;
+    client.job_in(&id, "running").await;
+    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+    assert_eq!(client.job(&id).await["attempts"], 1);
+    model.release(1);
+    assert_eq!(client.job_in(&id, "completed").await["attempts"], 1);
+}

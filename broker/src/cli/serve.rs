@@ -99,7 +99,6 @@ fn messages(args: &ServeArgs) -> anyhow::Result<()> {
 /// Runs until SIGTERM or SIGINT; SIGHUP reads the configuration again.
 async fn serve(args: &ServeArgs, env: Env) -> anyhow::Result<()> {
     let config = args.config()?;
-    let drain_timeout = config.drain_timeout;
     let listener = TcpListener::bind(config.listen).await.with_context(|| format!("cannot listen on {}", config.listen))?;
     let address = listener.local_addr()?;
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
@@ -121,7 +120,6 @@ async fn serve(args: &ServeArgs, env: Env) -> anyhow::Result<()> {
             },
         }
     }
-    tracing::info!("stopping: no new jobs; running attempts have {drain_timeout:?}");
     tokio::select! {
         () = yard.drain() => {}
         _ = terminate.recv() => tracing::warn!("told to stop twice: running attempts are given back now"),

@@ -147,18 +147,42 @@ impl Yard {
         self.fleet.found()
     }
 
-    /// Puts a new configuration in force, for everything but `listen`, `data`, `log` and `limits`.
+    /// Puts a new configuration in force, but for what is built in at the start: a change there is told and waits for the
+    /// next one.
     ///
     /// # Errors
     /// When a secret or a URL in it is wrong; then the old one stays in force as a whole.
-    pub fn reload(&mut self, config: Config) -> Result<(), Error> {
+    pub fn reload(&mut self, mut config: Config) -> Result<(), Error> {
         let live = live_config(&config, self.env)?;
+        let waits = self.keep_what_is_built_in(&mut config);
+        if !waits.is_empty() {
+            tracing::warn!("changed in the configuration, and in force after a restart: {}", waits.join(", "));
+        }
         self.fleet.configure(&config, self.env)?;
         self.app.engine.configure(config.policy(), config.schedule());
         self.app.replace(live);
         self.fleet.publish();
         self.config = config;
         Ok(())
+    }
+
+    /// Answers with the names of what it took back.
+    fn keep_what_is_built_in(&self, config: &mut Config) -> Vec<&'static str> {
+        fn keep<T: Clone + PartialEq>(now: &T, new: &mut T) -> bool {
+            let changed = now != new;
+            new.clone_from(now);
+            changed
+        }
+        let Config { listen, data, log, limits, lease, .. } = &self.config;
+        let kept = [
+            ("listen", keep(listen, &mut config.listen)),
+            ("data", keep(data, &mut config.data)),
+            ("log", keep(log, &mut config.log)),
+            ("limits", keep(limits, &mut config.limits)),
+            // Workers extend as often as they were told at the start: with a shorter lease they would lose their attempts.
+            ("lease", keep(lease, &mut config.lease)),
+        ];
+        kept.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
     }
 
     /// What serves requests; cheap to clone.
@@ -181,6 +205,7 @@ impl Yard {
     /// Stops intake, and lets running attempts end within `drain_timeout`. What still runs then comes back on the next
     /// start.
     pub async fn drain(&self) {
+        tracing::info!("stopping: no new jobs; running attempts have {:?}", self.config.drain_timeout);
         self.app.draining.store(true, Ordering::Relaxed);
         self.app.engine.drain();
         self.fleet.stop();
