@@ -108,14 +108,24 @@ impl Client {
     }
 
     fn request(&self, method: Method, path: &[&str], query: &[(&str, &str)]) -> RequestBuilder {
-        let mut url = self.base.clone();
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().push("v1").extend(path);
-        }
+        let mut url = self.at(&[&["v1"], path].concat());
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
         self.http.request(method, url).headers(self.headers.clone())
+    }
+
+    fn at(&self, path: &[&str]) -> Url {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path);
+        }
+        url
+    }
+
+    /// What the broker says of itself. Without the key, so that a wrong one is no reason to restart it.
+    pub(super) async fn ready(&self) -> Result<Bytes, Error> {
+        self.whole(self.http.get(self.at(&["readyz"]))).await
     }
 
     pub(super) async fn get(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Bytes, Error> {

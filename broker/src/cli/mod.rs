@@ -9,6 +9,7 @@ mod jobs;
 mod log;
 mod logread;
 mod out;
+mod ready;
 mod route;
 mod serve;
 mod sse;
@@ -108,6 +109,9 @@ pub enum ClientCommand {
     Usage(UsageArgs),
     /// Say where a request would go and why, without sending it there
     Route(Box<RouteArgs>),
+    /// Ask whether the broker takes jobs; needs no key
+    #[command(after_help = "Example:\n  until pullyard ready; do sleep 1; done")]
+    Ready,
     /// Work on the event log's files, while no broker runs
     Log(LogArgs),
     /// Print a script that completes this command line in a shell
@@ -185,6 +189,7 @@ async fn dispatch(global: &Global, out: &Out, command: ClientCommand) -> Result<
         ClientCommand::Requeue(args) => jobs::requeue(&client()?, out, &args).await,
         ClientCommand::Usage(args) => usage::run(&client()?, out, &args).await,
         ClientCommand::Route(args) => route::run(&client()?, out, *args).await,
+        ClientCommand::Ready => ready::run(&client()?, out).await,
         ClientCommand::Log(args) => log::run(out, args).await,
         ClientCommand::Completions(args) => completions::run(out, &args),
     }

@@ -115,6 +115,18 @@ async fn ends_and_refusals_have_their_exit_codes() {
 }
 
 #[tokio::test]
+async fn readiness_is_an_exit_code() {
+    let (url, asked) = broker(vec![
+        http("200 OK", r#"{"status":"ready","models":2}"#),
+        http("503 Service Unavailable", r#"{"error":{"message":"the event log cannot be written"}}"#),
+    ])
+    .await;
+    assert_eq!(typed(&url, &["ready"]).await, ("ready, with 2 models\n".to_owned(), 0));
+    assert_eq!(typed(&url, &["ready"]).await.1, 1);
+    assert!(asked.lock().unwrap()[0].starts_with("GET /readyz HTTP"), "{}", asked.lock().unwrap()[0]);
+}
+
+#[tokio::test]
 async fn jobs_are_a_table_or_the_brokers_json() {
     let list = r#"{"data":[{"id":"j","state":"queued","model":"m","class":null,"band":"normal","attempts":0,"max_attempts":3}]}"#;
     let (url, asked) = broker(vec![http("200 OK", list), http("200 OK", list)]).await;
