@@ -121,7 +121,8 @@ fn is_local(url: &str) -> bool {
         Ok(IpAddr::V6(ip)) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_unspecified(),
         Err(_) => {
             let host = host.trim_end_matches('.');
-            !host.contains('.') || [".local", ".lan", ".localhost"].iter().any(|end| host.ends_with(end))
+            // `.internal` is reserved for private networks; Docker calls its host so.
+            !host.contains('.') || [".local", ".lan", ".localhost", ".internal", ".home.arpa"].iter().any(|end| host.ends_with(end))
         }
     }
 }

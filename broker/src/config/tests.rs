@@ -104,6 +104,7 @@ fn backends_turn_discovery_off() {
 fn addresses_near_are_local() {
     let local = |url| Backend::new("a", Adapter::Openai, url).local;
     let near = ["http://127.0.0.1:1", "http://10.1.2.3", "http://[::1]:8080", "http://gpu1:1", "http://box.lan", "http://box.local/v1"];
+    assert!(local("http://host.docker.internal:11434") && local("http://box.home.arpa"));
     let far = ["https://api.openai.com/v1", "http://8.8.8.8", "http://[2001:db8::1]:80"];
     assert!(near.into_iter().all(local));
     assert!(!far.into_iter().any(local));
