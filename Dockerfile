@@ -1,0 +1,19 @@
+# Builds the broker, and runs it as a user of its own.
+FROM rust:1.95-trixie AS build
+WORKDIR /src
+COPY . .
+RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
+    cargo build --release --locked --package pullyard-broker && cp target/release/pullyard /pullyard
+
+FROM debian:trixie-slim
+# Certificates for cloud backends, time zones for `hours`.
+RUN apt-get update && apt-get install --yes --no-install-recommends ca-certificates tzdata && rm -rf /var/lib/apt/lists/* \
+    && useradd --system --uid 10001 pullyard && install --directory --owner pullyard --mode 0700 /data
+COPY --from=build /pullyard /usr/local/bin/pullyard
+USER pullyard
+ENV PULLYARD_DATA=/data
+VOLUME /data
+EXPOSE 8787
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["pullyard", "ready"]
+ENTRYPOINT ["pullyard"]
+CMD ["serve"]
