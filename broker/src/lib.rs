@@ -1,4 +1,12 @@
 //! Decides and remembers: engine, event log, read model, HTTP APIs.
+//!
+//! - [`core`]: pure decisions: what a command does to a job, who goes next, where a request goes.
+//! - [`engine`]: the single owner of live jobs. Everyone else holds its [`Handle`](engine::Handle).
+//! - [`log`], [`blobs`]: the truth, on disk. [`readmodel`]: what is at rest, folded from it.
+//! - [`http`]: the APIs. [`cli`]: the command line. [`config`]: the file.
+//! - [`yard`]: puts them together in one process.
+//!
+//! `ARCHITECTURE.md` tells the flow of a request, the invariants, and where each is kept and tested.
 
 pub mod blobs;
 pub mod cli;

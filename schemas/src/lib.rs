@@ -1,6 +1,11 @@
 //! What is true for everyone: ids, jobs, events, and the fold that turns events into a job.
 //!
-//! Nothing here does I/O, reads a clock or is async.
+//! - [`job`]: a job's immutable [`Spec`](job::Spec), what can happen to it ([`Event`](job::Event)), what it is by then
+//!   ([`Job`](job::Job)), and [`apply`](job::apply()), which is the only way from one to the other.
+//! - [`work`]: what passes between broker and worker.
+//! - [`lane`], [`needs`], [`failure`], [`usage`], [`ids`], [`time`]: the words that these are made of.
+//!
+//! Nothing here does I/O, reads a clock or is async: the crate's dependencies are the proof.
 
 pub mod failure;
 pub mod ids;

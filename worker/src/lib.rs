@@ -1,6 +1,11 @@
 //! Does one attempt well: slots, limits, adapters and the pull loop.
 //!
-//! Library first; the broker embeds it, and in a fleet one runs beside each model server.
+//! - [`run`]: a [`Worker`](run::Worker) pulls for its backends. A backend takes a job only when it holds a free slot
+//!   and nothing else stands against it: [`breaker`], requests and tokens per minute, hours.
+//! - [`transport`]: how offers, reports and output travel; each transport states what it promises.
+//! - [`adapter`]: model servers and the dialects that they speak.
+//!
+//! The broker embeds it. It knows nothing of the log, of HTTP clients or of the configuration's file.
 
 pub mod adapter;
 mod attempt;

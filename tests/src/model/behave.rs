@@ -20,7 +20,7 @@ pub struct Answer {
     pub tokens: usize,
     /// Between tokens; a reply in one piece takes as long as its stream would.
     pub gap: Duration,
-    /// After this many tokens it waits for [`FakeModel::release`]; 0 means before anything is sent.
+    /// After this many tokens it waits for [`FakeModel::release`](super::FakeModel::release); 0 means before anything is sent.
     pub hold: Option<usize>,
 }
 
@@ -54,7 +54,7 @@ impl Behaviour {
         Self::Answer(Answer { wait: Duration::from_millis(millis), ..Answer::default() })
     }
 
-    /// Waits for [`FakeModel::release`] after so many tokens.
+    /// Waits for [`FakeModel::release`](super::FakeModel::release) after so many tokens.
     #[must_use]
     pub fn hold(tokens: usize) -> Self {
         Self::Answer(Answer { hold: Some(tokens), ..Answer::default() })
