@@ -74,7 +74,7 @@ impl Streams<'_> {
                     Ok(stream) => heard.add(stream),
                     Err(error) => {
                         heard.cut += 1;
-                        heard.first_failure.get_or_insert(format!("{error:#}"));
+                        heard.first_failure.get_or_insert_with(|| format!("{error:#}"));
                     }
                 }
             }

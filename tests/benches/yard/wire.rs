@@ -153,13 +153,25 @@ pub(crate) fn post(path: &str, body: &[u8]) -> Vec<u8> {
     request
 }
 
-/// One request on a connection of its own, for what is not measured.
+/// One request on a connection of its own, for what is not measured; what answers has a length.
 pub(crate) fn ask(addr: SocketAddr, method: &str, path: &str, body: &str) -> anyhow::Result<(u16, String)> {
     let mut socket = std::net::TcpStream::connect(addr)?;
     socket.set_read_timeout(Some(Duration::from_secs(120)))?;
     write!(socket, "{method} {path} HTTP/1.1\r\nhost: bench\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len())?;
-    let mut reply = Vec::new();
-    socket.read_to_end(&mut reply)?;
-    let (status, length, _) = head(&reply)?.context("the reply's head is not whole")?;
-    Ok((status, String::from_utf8_lossy(&reply[length..]).into_owned()))
+    let (mut reply, mut some) = (Vec::new(), [0; 16 * 1024]);
+    loop {
+        if let Some((status, length, left)) = head(&reply)? {
+            let whole = match left {
+                Left::Bytes(n) => reply.len() >= length + n,
+                Left::Nothing | Left::Size | Left::Chunk(_) | Left::End => true,
+            };
+            if whole {
+                return Ok((status, String::from_utf8_lossy(&reply[length..]).into_owned()));
+            }
+        }
+        match socket.read(&mut some)? {
+            0 => bail!("the connection was closed in the middle of a reply"),
+            n => reply.extend_from_slice(&some[..n]),
+        }
+    }
 }

@@ -53,7 +53,8 @@ fn compare(run: &mut Run<'_>, case: &Case) -> anyhow::Result<()> {
 
     let of = |nth: usize, f: fn(&Turn) -> f64| median(rounds.iter().map(|r| f(&r[nth])));
     let ratio = |f: fn(&Turn) -> f64| median(rounds.iter().map(|[yard, pass]| f(yard) / f(pass)));
-    let (rate, cpu): (fn(&Turn) -> f64, fn(&Turn) -> f64) = (|t| t.done.rate(), |t| t.cpu_us);
+    let rate = |t: &Turn| t.done.rate();
+    let cpu = |t: &Turn| t.cpu_us;
     run.report.row(Row {
         measured: named.to_owned(),
         pullyard: format!("{} requests/s", count(of(0, rate))),
