@@ -30,10 +30,24 @@ pub(crate) struct Setup {
     pub(crate) durability: Durability,
 }
 
+const FOLDERS: &str = env!("CARGO_TARGET_TMPDIR");
+const PREFIX: &str = "yard-";
+
 /// A folder for data on the disk that is measured. The build folder is used because the usual one for temporary files is
 /// often in memory.
 pub(crate) fn folder() -> anyhow::Result<TempDir> {
-    Ok(tempfile::Builder::new().prefix("yard-").tempdir_in(env!("CARGO_TARGET_TMPDIR"))?)
+    Ok(tempfile::Builder::new().prefix(PREFIX).tempdir_in(FOLDERS)?)
+}
+
+/// Removes what a run that was killed has left: it may be gigabytes.
+pub(crate) fn clean() -> anyhow::Result<()> {
+    for entry in std::fs::read_dir(FOLDERS)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(PREFIX) {
+            std::fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// A running broker.

@@ -91,8 +91,12 @@ fn act(role: &str) -> anyhow::Result<ExitCode> {
 }
 
 fn bench() -> anyhow::Result<ExitCode> {
-    // `--bench` is cargo's.
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.iter().any(|a| a == "--bench") {
+        // It comes from cargo, and who stops cargo means all of this.
+        child::die_with_parent()?;
+        arguments.retain(|a| a != "--bench");
+    }
     let (flags, names): (Vec<&str>, Vec<&str>) = arguments.iter().map(String::as_str).partition(|a| a.starts_with('-'));
     let quick = flags.contains(&"--quick");
     if let Some(unknown) = flags.iter().find(|f| !["--quick", "--list"].contains(f)) {
@@ -103,6 +107,7 @@ fn bench() -> anyhow::Result<ExitCode> {
         chosen.for_each(|(name, _)| println!("{name}"));
         return Ok(ExitCode::SUCCESS);
     }
+    broker::clean()?;
     let folder = broker::folder()?;
     let conditions = machine::conditions(folder.path())?;
     conditions.iter().for_each(|(name, value)| println!("{name}: {value}"));

@@ -4,14 +4,14 @@
 //! The backend has one slot and holds each request until it is released. When it answers one, it takes the time until the next
 //! arrives: that is a pull, with all that the broker does in between.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use tempfile::TempDir;
 
 use crate::Run;
 use crate::broker::{Broker, Durability, Setup, folder};
-use crate::load::{Load, Until, chat, turn};
+use crate::load::{Load, Until, chat};
 use crate::mock::{Behaviour, Mock};
 use crate::report::Row;
 use crate::stats::{Sample, count, median, megabytes, micros, time};
@@ -21,6 +21,8 @@ const FEW: u64 = 1_000;
 const RSS_BAR: u64 = 700_000_000;
 /// The most that a rate may fall, or a wait grow.
 const SAME: f64 = 0.25;
+/// How long jobs may take to be taken in, at some eight thousand a second.
+const PATIENCE: Duration = Duration::from_secs(120);
 const READY_BAR: Duration = Duration::from_secs(4);
 
 /// A broker with jobs that wait.
@@ -37,7 +39,11 @@ impl Yard {
         let (folder, mock) = (folder()?, Mock::start(Behaviour { held: true, ..Behaviour::default() })?);
         let setup = Setup { backend: mock.addr(), slots: 1, durability: Durability::Flush };
         let yard = Self { broker: Broker::start(folder.path(), setup)?, mock, setup, folder };
-        yard.submit(jobs)?;
+        let begun = Instant::now();
+        for submitted in (0..jobs).step_by(20_000) {
+            let rate = yard.submit(20_000.min(jobs - submitted))?;
+            anyhow::ensure!(begun.elapsed() < PATIENCE, "{submitted} of {jobs} jobs were taken in {PATIENCE:?}, at last {rate:.0} jobs/s");
+        }
         yard.broker.settle()?;
         Ok(yard)
     }
@@ -46,7 +52,7 @@ impl Yard {
     fn submit(&self, jobs: u64) -> anyhow::Result<f64> {
         let request = post("/v1/jobs", &chat(1024, Some(false)));
         let load = Load { request: &request, status: 202, connections: 64, until: Until::Requests(jobs) };
-        Ok(turn(&self.broker, load)?.done.rate())
+        Ok(load.run(self.broker.addr)?.whole()?.rate())
     }
 
     /// How long each of some pulls took.
@@ -89,7 +95,11 @@ pub(crate) fn run(run: &mut Run<'_>) -> anyhow::Result<()> {
 
     let (mut rates, mut pulls) = (Vec::new(), Vec::new());
     for round in 0..run.pick(5, 9) {
-        rates.push(super::in_turns(round, [&many, &few], |yard| yard.submit(4_000))?);
+        rates.push(super::in_turns(round, [&many, &few], |yard| {
+            let rate = yard.submit(4_000)?;
+            yard.broker.settle()?;
+            Ok(rate)
+        })?);
         pulls.push(super::in_turns(round, [&many, &few], |yard| Ok(yard.pulls()?.p50()))?);
     }
     let of = |values: &[[f64; 2]], nth: usize| median(values.iter().map(|v| v[nth]));

@@ -45,13 +45,14 @@ pub(crate) fn run(run: &mut Run<'_>) -> anyhow::Result<()> {
         met: Some(ratio >= BAR),
     });
     run.report.beside(format!(
-        "`POST /v1/jobs`: answer p50 {}, p99 {} (bare axum {}, {}); processor time per request {} (bare axum {})",
+        "`POST /v1/jobs`: answer p50 {}, p99 {} (bare axum {}, {}); processor time per request {} (bare axum {}); {} jobs waited in the end",
         time(of(0, |t| t.done.latencies.p50())),
         time(of(0, |t| t.done.latencies.p99())),
         time(of(1, |t| t.done.latencies.p50())),
         time(of(1, |t| t.done.latencies.p99())),
         time(of(0, |t| t.cpu_us)),
         time(of(1, |t| t.cpu_us)),
+        count(broker.metric("pullyard_jobs_live")?),
     ));
     Ok(())
 }
