@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::stats::{Sample, micros, time};
 
@@ -42,7 +42,6 @@ pub(crate) fn conditions(folder: &Path) -> anyhow::Result<Vec<(&'static str, Str
         ("kernel", format!("{} {}", uname.sysname().to_string_lossy(), uname.release().to_string_lossy())),
         ("file system", mount_of(folder)?),
         ("fdatasync of 4 KB appended", format!("p50 {}, p99 {} (300 times)", time(disk.p50()), time(disk.p99()))),
-        ("taken by others before the run", format!("{:.0} % of all cores", busy_share()? * 100.0)),
         ("compiler", said("rustc", &["--version"])),
         ("commit", format!("{}{dirty}", said("git", &["rev-parse", "--short", "HEAD"]))),
         ("date", jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M UTC").to_string()),
@@ -73,17 +72,31 @@ fn mount_of(folder: &Path) -> anyhow::Result<String> {
     Ok(mounts.lines().filter_map(of).max_by_key(|(length, _)| *length).map(|(_, kind)| kind).unwrap_or_default())
 }
 
-/// The share of all processor time that is used, over a second in which this program sleeps.
-fn busy_share() -> anyhow::Result<f64> {
-    let read = || -> anyhow::Result<(u64, u64)> {
+/// Processor time so far, in ticks: that of the machine's cores, what of it was used, and what of that was ours.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Used {
+    all: u64,
+    used: u64,
+    ours: u64,
+}
+
+impl Used {
+    pub(crate) fn now() -> anyhow::Result<Self> {
         let stat = fs::read_to_string("/proc/stat")?;
         let ticks: Vec<u64> = stat.lines().next().unwrap_or_default().split_whitespace().skip(1).flat_map(str::parse).collect();
         // The fourth and fifth are idle and waiting for a disk; guests, the ninth and tenth, are in the first two already.
         let all: u64 = ticks.iter().take(8).sum();
-        Ok((all, all - ticks.iter().skip(3).take(2).sum::<u64>()))
-    };
-    let (all, busy) = read()?;
-    std::thread::sleep(Duration::from_secs(1));
-    let (all_after, busy_after) = read()?;
-    Ok((busy_after - busy) as f64 / (all_after - all).max(1) as f64)
+        let used = all - ticks.iter().skip(3).take(2).sum::<u64>();
+        let own = fs::read_to_string("/proc/self/stat")?;
+        // This process's own, and that of its children that have ended.
+        let ours = own.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(4).flat_map(str::parse::<u64>).sum();
+        Ok(Self { all, used, ours })
+    }
+
+    /// The share of the machine that somebody else has used since; all children must have ended.
+    pub(crate) fn by_others(self) -> anyhow::Result<f64> {
+        let now = Self::now()?;
+        let others = (now.used - self.used).saturating_sub(now.ours - self.ours);
+        Ok(others as f64 / (now.all - self.all).max(1) as f64)
+    }
 }

@@ -109,15 +109,19 @@ fn bench() -> anyhow::Result<ExitCode> {
     }
     broker::clean()?;
     let folder = broker::folder()?;
-    let conditions = machine::conditions(folder.path())?;
+    let mut conditions = machine::conditions(folder.path())?;
     conditions.iter().for_each(|(name, value)| println!("{name}: {value}"));
     let mut run = Run { quick, folder: folder.path(), report: Report::default() };
+    let used = machine::Used::now()?;
     for (name, measure) in chosen {
         println!("\n== {name}");
         if let Err(error) = measure(&mut run) {
             run.report.failed(name, &error);
         }
     }
+    let others = format!("{:.0} % of the cores' time", used.by_others()? * 100.0);
+    println!("\ntaken by others during the run: {others}");
+    conditions.push(("taken by others during the run", others));
     run.report.print();
     if !quick && names.is_empty() {
         println!("written: {}", run.report.write(&conditions)?.display());

@@ -35,7 +35,7 @@ pub(crate) struct Heard {
 }
 
 impl Heard {
-    pub(crate) fn add(&mut self, other: Self) {
+    fn add(&mut self, other: Self) {
         self.cut += other.cut;
         self.first_failure = self.first_failure.take().or(other.first_failure);
         self.first_token.extend(other.first_token);
