@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use bytes::Bytes;
 use pullyard_schemas::job::{Envelope, Event, Labels, SCHEMA_VERSION, Spec};
 use pullyard_schemas::{Band, Needs, Scope, Timestamp};
@@ -6,8 +8,8 @@ use serde_json::Value;
 use super::*;
 use crate::log::{Durability, Record};
 
-fn spec() -> Box<Spec> {
-    Box::new(Spec {
+fn spec() -> Arc<Spec> {
+    Arc::new(Spec {
         kind: Default::default(),
         targets: ["m".into()].into(),
         scope: Scope::Any,

@@ -12,7 +12,7 @@ use pullyard_schemas::{Charge, Failure, FailureKind, Timestamp, Token, WorkerId}
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     Submit {
-        spec: Box<Spec>,
+        spec: Arc<Spec>,
         body: BodyAt,
     },
     Start {

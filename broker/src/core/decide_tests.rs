@@ -51,7 +51,7 @@ struct Life {
 impl Life {
     fn new(spec: Spec) -> Self {
         let mut life = Self { job: None, log: Vec::new(), now: Timestamp(1_000) };
-        life.give(Command::Submit { spec: Box::new(spec), body: BodyAt::Inline });
+        life.give(Command::Submit { spec: Arc::new(spec), body: BodyAt::Inline });
         life
     }
 

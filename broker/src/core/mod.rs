@@ -2,5 +2,6 @@
 
 pub mod classify;
 pub mod decide;
+mod line;
 pub mod policy;
 pub mod schedule;

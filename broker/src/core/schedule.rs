@@ -4,11 +4,14 @@
 //! oldest goes first. A job that has waited `age_after` counts as one band earlier, twice that as two: where aged jobs
 //! meet a band's own, the two take turns, so that nothing starves and a backlog of old batch jobs takes half at most.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use pullyard_schemas::{Band, JobId, Lane, Timestamp};
+
+pub use super::line::Place;
+use super::line::{Item, Line};
 
 /// A job that waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,8 +22,7 @@ pub struct Entry {
     pub key: Arc<str>,
     /// Bytes of the body.
     pub size: u64,
-    /// Decides the order within a key, so a job that comes back from a failed attempt does not go to the end.
-    pub queued_at: Timestamp,
+    pub place: Place,
 }
 
 /// The most that may wait.
@@ -80,18 +82,16 @@ pub fn expected_wait(ahead: usize, slots: usize, mean_attempt: Duration) -> Opti
     Some(mean_attempt.mul_f64((ahead + 1) as f64 / slots as f64))
 }
 
-/// Order within a key, and within a band by age.
-type Place = (Timestamp, u64);
-
 #[derive(Debug, Default)]
 struct Track {
-    keys: HashMap<u32, BTreeMap<Place, JobId>>,
+    keys: HashMap<u32, Line>,
     /// Keys with jobs, in turn; the first is being served.
     turn: VecDeque<u32>,
     /// What the first key may still take before the next one's turn.
     credit: u32,
-    /// All jobs of the band by age.
-    oldest: BTreeMap<Place, u32>,
+    /// Each key's first job, by age.
+    heads: BTreeSet<(Place, u32)>,
+    waiting: usize,
 }
 
 #[derive(Debug, Default)]
@@ -108,26 +108,16 @@ struct Names<T> {
     names: Vec<T>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Known {
-    lane: u32,
-    key: u32,
-    band: Band,
-    size: u64,
-    place: Place,
-}
-
-/// Every waiting job of every lane. `push`, `next` and `remove` cost the logarithm of the backlog.
+/// Every waiting job of every lane. `push` and `next` cost the logarithm of the number of keys, `remove` a little more.
 #[derive(Debug, Default)]
 pub struct Schedule {
     options: Options,
     lanes: Names<Lane>,
     keys: Names<Arc<str>>,
     yards: Vec<Yard>,
-    known: HashMap<JobId, Known>,
     per_key: HashMap<u32, (u64, u64)>,
+    waiting: usize,
     bytes: u64,
-    arrivals: u64,
 }
 
 impl Schedule {
@@ -146,55 +136,51 @@ impl Schedule {
         let limits = &self.options.limits;
         let (jobs, bytes) = self.keys.ids.get(key).and_then(|k| self.per_key.get(k)).copied().unwrap_or_default();
         let full = |scope, limit, have, more: u64| if have + more > limit { Err(Full { scope, limit, have }) } else { Ok(()) };
-        full(FullScope::All, limits.max_jobs, self.known.len() as u64, 1)?;
+        full(FullScope::All, limits.max_jobs, self.waiting as u64, 1)?;
         full(FullScope::All, limits.max_bytes, self.bytes, size)?;
         full(FullScope::Key, limits.max_jobs_per_key, jobs, 1)?;
         full(FullScope::Key, limits.max_bytes_per_key, bytes, size)
     }
 
     /// Puts a job among the waiting; one that waits already stays where it is.
-    pub fn push(&mut self, entry: Entry) {
-        if self.known.contains_key(&entry.job) {
-            return;
-        }
-        let (lane, key) = (self.lanes.id(entry.lane), self.keys.id(entry.key));
+    pub fn push(&mut self, entry: &Entry) {
+        let (lane, key) = (self.lanes.id(&entry.lane), self.keys.id(&entry.key));
         self.yards.resize_with(self.lanes.names.len(), Yard::default);
-        self.arrivals += 1;
-        let place = (entry.queued_at, self.arrivals);
-        self.known.insert(entry.job, Known { lane, key, band: entry.band, size: entry.size, place });
-        self.bytes += entry.size;
-        let of_key = self.per_key.entry(key).or_default();
-        of_key.0 += 1;
-        of_key.1 += entry.size;
         let Some(yard) = self.yards.get_mut(lane as usize) else { return };
-        yard.waiting += 1;
-        let track = &mut yard.bands[entry.band as usize];
-        let jobs = track.keys.entry(key).or_default();
-        if jobs.is_empty() {
-            track.turn.push_back(key);
+        if yard.bands[entry.band as usize].put(key, Item { place: entry.place, job: entry.job, size: entry.size }) {
+            yard.waiting += 1;
+            self.waiting += 1;
+            self.bytes += entry.size;
+            let of_key = self.per_key.entry(key).or_default();
+            of_key.0 += 1;
+            of_key.1 += entry.size;
         }
-        jobs.insert(place, entry.job);
-        track.oldest.insert(place, key);
     }
 
-    /// Takes a job out, wherever it waits.
-    pub fn remove(&mut self, job: JobId) -> Option<Entry> {
-        let known = self.known.remove(&job)?;
-        self.bytes = self.bytes.saturating_sub(known.size);
-        if let Some(of_key) = self.per_key.get_mut(&known.key) {
+    /// Takes a job out; `false` when it does not wait there.
+    pub fn remove(&mut self, entry: &Entry) -> bool {
+        let Some((lane, key)) = self.ids(entry) else { return false };
+        self.take(lane, entry.band as usize, key, entry.place).is_some()
+    }
+
+    fn ids(&self, entry: &Entry) -> Option<(u32, u32)> {
+        Some((*self.lanes.ids.get(&entry.lane)?, *self.keys.ids.get(&entry.key)?))
+    }
+
+    fn take(&mut self, lane: u32, band: usize, key: u32, place: Place) -> Option<Item> {
+        let yard = self.yards.get_mut(lane as usize)?;
+        let item = yard.bands[band].take(key, place)?;
+        yard.waiting -= 1;
+        self.waiting -= 1;
+        self.bytes = self.bytes.saturating_sub(item.size);
+        if let Some(of_key) = self.per_key.get_mut(&key) {
             of_key.0 = of_key.0.saturating_sub(1);
-            of_key.1 = of_key.1.saturating_sub(known.size);
+            of_key.1 = of_key.1.saturating_sub(item.size);
             if of_key.0 == 0 {
-                self.per_key.remove(&known.key);
+                self.per_key.remove(&key);
             }
         }
-        if let Some(yard) = self.yards.get_mut(known.lane as usize) {
-            yard.waiting = yard.waiting.saturating_sub(1);
-            yard.bands[known.band as usize].take(known.key, known.place);
-        }
-        let lane = self.lanes.names.get(known.lane as usize)?.clone();
-        let key = self.keys.names.get(known.key as usize)?.clone();
-        Some(Entry { job, lane, band: known.band, key, size: known.size, queued_at: known.place.0 })
+        Some(item)
     }
 
     /// Takes the job of this lane that goes next.
@@ -204,25 +190,33 @@ impl Schedule {
         let age_after = self.options.age_after;
         let best =
             yard.bands.iter().enumerate().filter_map(|(band, track)| Some(band.saturating_sub(track.aged(now, age_after)?))).min()?;
-        let own = !yard.bands[best].oldest.is_empty();
+        let own = yard.bands[best].waiting > 0;
         let aged = yard.bands.iter().enumerate().skip(best + 1).filter_map(|(band, track)| {
             let up = track.aged(now, age_after)?;
-            (up > 0 && band.saturating_sub(up) <= best).then(|| track.oldest.keys().next().map(|place| (*place, band))).flatten()
+            (up > 0 && band.saturating_sub(up) <= best).then(|| track.heads.first().map(|head| (*head, band))).flatten()
         });
-        let aged = aged.min();
-        let job = match aged {
-            Some((place, band)) if !own || yard.aged_turn => {
+        let (band, key, place) = match aged.min() {
+            Some(((place, key), band)) if !own || yard.aged_turn => {
                 yard.aged_turn = false;
-                let track = &yard.bands[band];
-                track.oldest.get(&place).and_then(|key| track.keys.get(key)).and_then(|jobs| jobs.get(&place)).copied()
+                (band, key, place)
             }
-            Some(_) | None => {
+            aged => {
                 yard.aged_turn = aged.is_some();
                 let (keys, weights) = (&self.keys, &self.options.weights);
-                yard.bands[best].fair(|key| keys.names.get(key as usize).and_then(|name| weights.get(name)).copied().unwrap_or(1).max(1))
+                let weight = |key: u32| keys.names.get(key as usize).and_then(|name| weights.get(name)).copied().unwrap_or(1).max(1);
+                let (key, place) = yard.bands[best].fair(weight)?;
+                (best, key, place)
             }
         };
-        self.remove(job?)
+        let item = self.take(lane, band, key, place)?;
+        Some(Entry {
+            job: item.job,
+            lane: self.lanes.names.get(lane as usize)?.clone(),
+            band: Band::ALL[band],
+            key: self.keys.names.get(key as usize)?.clone(),
+            size: item.size,
+            place,
+        })
     }
 
     #[must_use]
@@ -237,12 +231,12 @@ impl Schedule {
 
     #[must_use]
     pub fn len(&self) -> usize {
-        self.known.len()
+        self.waiting
     }
 
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.known.is_empty()
+        self.waiting == 0
     }
 
     #[must_use]
@@ -250,21 +244,21 @@ impl Schedule {
         self.bytes
     }
 
-    /// Where a job stands; `None` when it does not wait. Costs the job's rank within its key.
+    /// Where a job stands; `None` when it does not wait.
     #[must_use]
-    pub fn position(&self, job: JobId) -> Option<Position> {
-        let known = self.known.get(&job)?;
-        let yard = self.yards.get(known.lane as usize)?;
-        let earlier: usize = yard.bands.iter().take(known.band as usize).map(|track| track.oldest.len()).sum();
-        let track = &yard.bands[known.band as usize];
+    pub fn position(&self, entry: &Entry) -> Option<Position> {
+        let (lane, key) = self.ids(entry)?;
+        let yard = self.yards.get(lane as usize)?;
+        let earlier: usize = yard.bands.iter().take(entry.band as usize).map(|track| track.waiting).sum();
+        let track = &yard.bands[entry.band as usize];
         let weight =
             |key: u32| u64::from(self.keys.names.get(key as usize).and_then(|n| self.options.weights.get(n)).copied().unwrap_or(1).max(1));
-        let mine = track.keys.get(&known.key)?.range(..known.place).count();
+        let mine = track.keys.get(&key)?.rank(entry.place)?;
         let others: u64 = track
             .keys
             .iter()
-            .filter(|(key, _)| **key != known.key)
-            .map(|(key, jobs)| (jobs.len() as u64).min((mine as u64 * weight(*key)).div_ceil(weight(known.key))))
+            .filter(|(other, _)| **other != key)
+            .map(|(other, jobs)| (jobs.len() as u64).min((mine as u64 * weight(*other)).div_ceil(weight(key))))
             .sum();
         Some(Position { ahead: earlier + mine + usize::try_from(others).unwrap_or(usize::MAX) })
     }
@@ -273,36 +267,64 @@ impl Schedule {
 impl Track {
     /// How many bands the oldest job has risen; `None` when there is none.
     fn aged(&self, now: Timestamp, age_after: Option<Duration>) -> Option<usize> {
-        let (place, _) = self.oldest.first_key_value()?;
+        let (place, _) = self.heads.first()?;
         let Some(age_after) = age_after.filter(|a| !a.is_zero()) else { return Some(0) };
-        Some(usize::try_from(now.since(place.0).as_millis() / age_after.as_millis().max(1)).unwrap_or(2).min(2))
+        Some(usize::try_from(now.since(place.queued_at).as_millis() / age_after.as_millis().max(1)).unwrap_or(2).min(2))
     }
 
     /// The job whose key's turn it is. The credit counts what the first key may still take.
-    fn fair(&mut self, weight: impl Fn(u32) -> u32) -> Option<JobId> {
+    fn fair(&mut self, weight: impl Fn(u32) -> u32) -> Option<(u32, Place)> {
         let key = *self.turn.front()?;
         if self.credit == 0 {
             self.credit = weight(key);
         }
-        let job = self.keys.get(&key)?.values().next().copied()?;
+        let place = self.keys.get(&key)?.first()?.place;
         self.credit -= 1;
         if self.credit == 0 {
             self.turn.rotate_left(1);
         }
-        Some(job)
+        Some((key, place))
     }
 
-    fn take(&mut self, key: u32, place: Place) {
-        self.oldest.remove(&place);
-        let Some(jobs) = self.keys.get_mut(&key) else { return };
-        jobs.remove(&place);
-        if jobs.is_empty() {
+    fn put(&mut self, key: u32, item: Item) -> bool {
+        let line = self.keys.entry(key).or_default();
+        let head = line.first().map(|first| first.place);
+        if !line.insert(item) {
+            return false;
+        }
+        self.waiting += 1;
+        match head {
+            None => {
+                self.turn.push_back(key);
+                self.heads.insert((item.place, key));
+            }
+            Some(head) if item.place < head => {
+                self.heads.remove(&(head, key));
+                self.heads.insert((item.place, key));
+            }
+            Some(_) => {}
+        }
+        true
+    }
+
+    fn take(&mut self, key: u32, place: Place) -> Option<Item> {
+        let line = self.keys.get_mut(&key)?;
+        let item = line.remove(place)?;
+        self.waiting -= 1;
+        // Only the head's own place is in the set.
+        if self.heads.remove(&(place, key))
+            && let Some(next) = line.first()
+        {
+            self.heads.insert((next.place, key));
+        }
+        if line.len() == 0 {
             self.keys.remove(&key);
             if self.turn.front() == Some(&key) {
                 self.credit = 0;
             }
             self.turn.retain(|k| *k != key);
         }
+        Some(item)
     }
 }
 
@@ -313,13 +335,13 @@ impl<T> Default for Names<T> {
 }
 
 impl<T: std::hash::Hash + Eq + Clone> Names<T> {
-    fn id(&mut self, name: T) -> u32 {
-        if let Some(id) = self.ids.get(&name) {
+    fn id(&mut self, name: &T) -> u32 {
+        if let Some(id) = self.ids.get(name) {
             return *id;
         }
         let id = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
         self.names.push(name.clone());
-        self.ids.insert(name, id);
+        self.ids.insert(name.clone(), id);
         id
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use proptest::prelude::*;
-use pullyard_schemas::Scope;
+use pullyard_schemas::{Scope, Seq};
 
 use super::*;
 
@@ -12,7 +12,8 @@ fn lane() -> Lane {
 }
 
 fn entry(n: u128, band: Band, key: &str, at: u64) -> Entry {
-    Entry { job: JobId(uuid::Uuid::from_u128(n)), lane: lane(), band, key: key.into(), size: 10, queued_at: Timestamp(at) }
+    let place = Place { queued_at: Timestamp(at), seq: Seq(u64::try_from(n).unwrap()) };
+    Entry { job: JobId(uuid::Uuid::from_u128(n)), lane: lane(), band, key: key.into(), size: 10, place }
 }
 
 fn options(weights: &[(&str, u32)], age_after: Option<Duration>) -> Options {
@@ -41,7 +42,7 @@ impl Oracle {
 
     fn of(&self, band: Band) -> Vec<&(u64, Entry)> {
         let mut jobs: Vec<_> = self.jobs.iter().filter(|(_, e)| e.band == band).collect();
-        jobs.sort_by_key(|(n, e)| (e.queued_at, *n));
+        jobs.sort_by_key(|(n, e)| (e.place.queued_at, *n));
         jobs
     }
 
@@ -59,7 +60,7 @@ impl Oracle {
     }
 
     fn next(&mut self, now: Timestamp, options: &Options) -> Option<Entry> {
-        let up = |e: &Entry| options.age_after.map_or(0, |a| (now.since(e.queued_at).as_millis() / a.as_millis()).min(2) as usize);
+        let up = |e: &Entry| options.age_after.map_or(0, |a| (now.since(e.place.queued_at).as_millis() / a.as_millis()).min(2) as usize);
         let oldest: Vec<(usize, usize, u64, Entry)> =
             Band::ALL.iter().filter_map(|b| self.of(*b).first().map(|(n, e)| (*b as usize, up(e), *n, e.clone()))).collect();
         let best = oldest.iter().map(|(b, up, ..)| b.saturating_sub(*up)).min()?;
@@ -67,7 +68,7 @@ impl Oracle {
         let aged = oldest
             .iter()
             .filter(|(b, up, ..)| *b > best && *up > 0 && b.saturating_sub(*up) <= best)
-            .min_by_key(|(_, _, n, e)| (e.queued_at, *n));
+            .min_by_key(|(_, _, n, e)| (e.place.queued_at, *n));
         let job = match aged {
             Some((_, _, _, e)) if !own || self.aged_turn => {
                 self.aged_turn = false;
@@ -120,12 +121,15 @@ proptest! {
                 Step::Push(band, key, ago) => {
                     n += 1;
                     let e = entry(n, band, &format!("k{key}"), now.0 - ago);
-                    schedule.push(e.clone());
+                    schedule.push(&e);
+                    schedule.push(&e);
                     oracle.push(e);
                 }
                 Step::Remove(which) => {
                     if let Some((_, e)) = oracle.jobs.get(which % oracle.jobs.len().max(1)).cloned() {
-                        prop_assert_eq!(schedule.remove(e.job), oracle.remove(e.job));
+                        prop_assert!(schedule.remove(&e));
+                        prop_assert!(!schedule.remove(&e));
+                        oracle.remove(e.job);
                     }
                 }
                 Step::Next => prop_assert_eq!(schedule.next(&lane(), now), oracle.next(now, &options)),
@@ -141,7 +145,7 @@ proptest! {
 fn keys_share_by_weight() {
     let mut schedule = Schedule::new(options(&[("big", 3)], None));
     for n in 0..40 {
-        schedule.push(entry(n, Band::Normal, if n % 2 == 0 { "big" } else { "small" }, 0));
+        schedule.push(&entry(n, Band::Normal, if n % 2 == 0 { "big" } else { "small" }, 0));
     }
     let served: Vec<_> = (0..16).filter_map(|_| schedule.next(&lane(), Timestamp(0))).collect();
     assert_eq!(served.iter().filter(|e| &*e.key == "big").count(), 12);
@@ -150,9 +154,9 @@ fn keys_share_by_weight() {
 #[test]
 fn an_old_batch_job_is_served_among_interactive_ones() {
     let mut schedule = Schedule::new(options(&[], Some(Duration::from_secs(1))));
-    schedule.push(entry(0, Band::Batch, "a", 0));
+    schedule.push(&entry(0, Band::Batch, "a", 0));
     for n in 1..10 {
-        schedule.push(entry(n, Band::Interactive, "b", 2_500));
+        schedule.push(&entry(n, Band::Interactive, "b", 2_500));
     }
     let now = Timestamp(2_600);
     let first_two = [schedule.next(&lane(), now).unwrap().band, schedule.next(&lane(), now).unwrap().band];
@@ -164,20 +168,20 @@ fn bounds_name_whose_they_are() {
     let mut options = options(&[], None);
     options.limits = Limits { max_jobs: 3, max_bytes: 1_000, max_jobs_per_key: 2, max_bytes_per_key: 15 };
     let mut schedule = Schedule::new(options);
-    schedule.push(entry(1, Band::Normal, "a", 0));
+    schedule.push(&entry(1, Band::Normal, "a", 0));
     assert_eq!(schedule.admit("a", 10), Err(Full { scope: FullScope::Key, limit: 15, have: 10 }));
     assert_eq!(schedule.admit("b", 10), Ok(()));
-    schedule.push(entry(2, Band::Normal, "b", 0));
-    schedule.push(entry(3, Band::Normal, "c", 0));
+    schedule.push(&entry(2, Band::Normal, "b", 0));
+    schedule.push(&entry(3, Band::Normal, "c", 0));
     assert_eq!(schedule.admit("d", 1), Err(Full { scope: FullScope::All, limit: 3, have: 3 }));
 }
 
 #[test]
 fn position_counts_bands_and_own_key() {
     let mut schedule = Schedule::new(options(&[], None));
-    schedule.push(entry(1, Band::Interactive, "a", 0));
-    schedule.push(entry(2, Band::Normal, "a", 0));
-    schedule.push(entry(3, Band::Normal, "a", 1));
-    assert_eq!(schedule.position(JobId(uuid::Uuid::from_u128(3))), Some(Position { ahead: 2 }));
+    schedule.push(&entry(1, Band::Interactive, "a", 0));
+    schedule.push(&entry(2, Band::Normal, "a", 0));
+    schedule.push(&entry(3, Band::Normal, "a", 1));
+    assert_eq!(schedule.position(&entry(3, Band::Normal, "a", 1)), Some(Position { ahead: 2 }));
     assert_eq!(expected_wait(3, 2, Duration::from_secs(1)), Some(Duration::from_secs(2)));
 }

@@ -1,15 +1,18 @@
 //! What is asked of the engine without changing anything.
 
+use std::ops::Bound;
 use std::sync::Arc;
 
 use pullyard_schemas::JobId;
-use pullyard_schemas::job::Job;
 use tokio::sync::oneshot;
 
 use super::commit::Ack;
-use super::handle::{Page, View};
+use super::handle::{Listed, Page, View};
 use super::lanes::{LaneStats, Stats};
 use super::turn::Engine;
+
+/// Jobs that one turn looks at for a list: a millisecond or two.
+const SEARCH: usize = 20_000;
 
 impl Engine {
     /// What is seen may not be on disk yet, so the answer travels with the group.
@@ -20,22 +23,30 @@ impl Engine {
         }
     }
 
-    /// Newest first.
-    pub(super) fn list(&self, page: &Page) -> Vec<Arc<Job>> {
-        let takes = |job: &Job| page.before.is_none_or(|before| job.id < before) && (page.takes)(job);
-        let mut ids: Vec<JobId> = self.jobs.values().filter(|live| takes(&live.job)).map(|live| live.job.id).collect();
-        if ids.len() > page.limit {
-            // The newest `limit`, without sorting a million.
-            let at = ids.len() - page.limit;
-            ids.select_nth_unstable(at);
-            ids.drain(..at);
+    /// Newest first, as far as one turn may take.
+    pub(super) fn list(&self, page: Page) -> Listed {
+        let mut listed = Listed::default();
+        let older: (Bound<JobId>, _) = (Bound::Unbounded, page.before.map_or(Bound::Unbounded, Bound::Excluded));
+        // What rested a moment ago is a few; the first part has them all.
+        let recent = self.recent.values().map(|(_, job)| job);
+        listed.jobs.extend(recent.filter(|job| page.before.is_none_or(|before| job.id < before) && (page.takes)(job)).cloned());
+        let (mut found, mut last) = (0, None);
+        for (looked, (id, job)) in self.jobs.range(older).rev().enumerate() {
+            if looked == SEARCH {
+                listed.next = last;
+                listed.page = Some(page);
+                return listed;
+            }
+            last = Some(*id);
+            if (page.takes)(job) {
+                listed.jobs.push(Arc::new((**job).clone()));
+                found += 1;
+                if found == page.limit {
+                    break;
+                }
+            }
         }
-        let recent = self.recent.values().filter(|job| takes(job)).cloned();
-        let mut jobs: Vec<Arc<Job>> = ids.iter().filter_map(|id| self.jobs.get(id)).map(|live| Arc::new(live.job.clone())).collect();
-        jobs.extend(recent);
-        jobs.sort_by_key(|job| std::cmp::Reverse(job.id));
-        jobs.truncate(page.limit);
-        jobs
+        listed
     }
 
     pub(super) fn stats(&self) -> Stats {

@@ -3,125 +3,103 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use pullyard_schemas::job::{Event, Job, Outcome, State, apply};
-use pullyard_schemas::{JobId, Lane, Timestamp, Token};
-use tokio::sync::oneshot;
+use pullyard_schemas::job::{Event, Job, Outcome, State, fold};
+use pullyard_schemas::{JobId, Seq, Timestamp, Token};
 
 use super::commit::Ack;
-use super::handle::Ended;
+use super::handle::{Done, Ended};
 use super::recover::update_of;
 use super::timers::Timer;
-use super::turn::{Engine, Live};
+use super::turn::Engine;
 use crate::core::decide::{Command, Rejection, decide};
-use crate::core::schedule::Entry;
+use crate::core::schedule::{Entry, Place};
 use crate::log::Record;
 
 impl Engine {
-    pub(super) fn answer(
-        &mut self,
-        id: JobId,
-        command: Command,
-        done: Option<oneshot::Sender<Result<Arc<Job>, Rejection>>>,
-        now: Timestamp,
-    ) {
+    pub(super) fn answer(&mut self, id: JobId, command: Command, done: Option<Done>, now: Timestamp) {
         if self.jobs.contains_key(&id) {
             self.change(id, command, now, done);
-        } else if let Some(done) = done {
-            let rejection = self.recent.get(&id).map_or(Rejection::Unknown, |job| Rejection::Ended(job.state.name()));
-            drop(done.send(Err(rejection)));
+            return;
+        }
+        match self.recent.get(&id).map(|(_, job)| job.clone()) {
+            // The read model has not got it yet, so it is revived from here.
+            Some(job) if matches!(job.state, State::Parked { .. }) => {
+                if let Some(done) = done {
+                    self.recent.remove(&id);
+                    self.revive(Arc::unwrap_or_clone(job), command, done, now);
+                }
+            }
+            resting => {
+                let rejection = resting.map_or(Rejection::Unknown, |job| Rejection::Ended(job.state.name()));
+                drop(done.map(|done| done.send(Err(rejection))));
+            }
         }
     }
 
     /// Decides a command on a live job and carries out what follows.
-    pub(super) fn change(
-        &mut self,
-        id: JobId,
-        command: Command,
-        now: Timestamp,
-        done: Option<oneshot::Sender<Result<Arc<Job>, Rejection>>>,
-    ) {
+    pub(super) fn change(&mut self, id: JobId, command: Command, now: Timestamp, done: Option<Done>) {
         self.change_with(id, command, &Bytes::new(), now, done);
     }
 
-    pub(super) fn change_with(
-        &mut self,
-        id: JobId,
-        command: Command,
-        output: &Bytes,
-        now: Timestamp,
-        done: Option<oneshot::Sender<Result<Arc<Job>, Rejection>>>,
-    ) {
-        let Some(live) = self.jobs.get(&id) else { return };
-        let events = match decide(Some(&live.job), command, now, &self.policy) {
-            Ok(events) => events,
+    pub(super) fn change_with(&mut self, id: JobId, command: Command, output: &Bytes, now: Timestamp, done: Option<Done>) {
+        let Some(job) = self.jobs.get(&id) else { return };
+        match decide(Some(job), command, now, &self.policy) {
+            Ok(events) => self.carry_out(id, events, output, now),
             Err(rejection) => {
-                if let Some(done) = done {
-                    drop(done.send(Err(rejection)));
-                }
+                drop(done.map(|done| done.send(Err(rejection))));
                 return;
             }
-        };
+        }
+        if let Some(done) = done
+            && let Some(view) = self.view(id)
+        {
+            self.group.acks.push(Ack::Changed(done, view.job));
+        }
+    }
+
+    pub(super) fn carry_out(&mut self, id: JobId, events: Vec<Event>, output: &Bytes, now: Timestamp) {
         for event in events {
             self.happened(id, event, output, now);
         }
-        if let Some(done) = done
-            && let Some(job) = self.jobs.get(&id).map(|l| Arc::new(l.job.clone())).or_else(|| self.recent.get(&id).cloned())
-        {
-            self.group.acks.push(Ack::Changed(done, job));
-        }
+        // Only where the last event left it: in between it may look as if it waited.
+        self.place(id, now);
     }
 
     fn happened(&mut self, id: JobId, event: Event, output: &Bytes, now: Timestamp) {
         let envelope = self.envelope(id, event, now);
-        let Some(live) = self.jobs.remove(&id) else { return };
-        let Live { job, body, waiters, offered, lease_until } = *live;
-        let before = job.lease().cloned();
-        let lane = job.lane();
-        let job = match apply(Some(job), &envelope) {
-            Ok(job) => job,
-            Err(error) => {
-                tracing::error!(job = %id, %error, "the engine decided an impossible event; the job is dropped from memory");
-                return;
-            }
-        };
-        self.count(&envelope.event);
-        self.group.updates.push(update_of(&envelope, Some(&job)));
-        let body_bytes = if matches!(envelope.event, Event::Completed { .. }) { output.clone() } else { Bytes::new() };
-        self.group.records.push(Record { envelope, body: body_bytes });
-        if let Some(lease) = &before
-            && job.lease().is_none()
-        {
-            let state = self.lanes.entry(lane.clone()).or_default();
-            state.ended(now.since(lease.since));
-            self.touched.push(lane.clone());
-        }
-        if job.state.is_terminal() {
-            self.end(Live { job, body, waiters, offered, lease_until }, &lane, before.map(|l| l.token), output, now);
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let held = job.lease().map(|lease| (lease.token, lease.since));
+        if let Err(error) = fold(job, &envelope) {
+            tracing::error!(job = %id, %error, "the engine decided an impossible event, which is dropped");
+            self.last = Seq(envelope.seq.0 - 1);
             return;
         }
-        let parked = matches!(job.state, State::Parked { .. });
-        let mut waiters = waiters;
-        if parked {
-            // A parked job is an end for who waits on the connection, though a person may still requeue it.
-            let ended = Ended { job: Arc::new(job.clone()), output: Bytes::new() };
-            self.group.acks.extend(waiters.drain(..).map(|w| Ack::Ended(w, ended.clone())));
+        let released = held.filter(|_| job.lease().is_none()).map(|(_, since)| (job.lane(), since));
+        let labels = job.spec.labels.clone();
+        let rests = if job.state.is_at_rest() { self.jobs.remove(&id).map(|job| Arc::new(*job)) } else { None };
+        self.count(&envelope.event);
+        self.group.updates.extend(update_of(&envelope, &labels, rests.as_ref()));
+        let body = if matches!(envelope.event, Event::Completed { .. }) { output.clone() } else { Bytes::new() };
+        self.group.records.push(Record { envelope, body });
+        if let Some((lane, since)) = released {
+            self.leases.remove(&id);
+            self.lanes.entry(lane.clone()).or_default().ended(now.since(since));
+            self.touched.push(lane);
         }
-        let running = job.lease().is_some();
-        self.jobs.insert(id, Box::new(Live { job, body, waiters, offered, lease_until }));
-        if !running && !parked {
-            self.place(id, now);
+        if let Some(job) = rests {
+            self.rest(job, held.map(|(token, _)| token), output, now);
         }
     }
 
-    fn end(&mut self, live: Live, lane: &Lane, held: Option<Token>, output: &Bytes, now: Timestamp) {
-        let Live { job, waiters, offered, .. } = live;
+    /// The job has ended, or waits for a person: it leaves the engine's memory.
+    fn rest(&mut self, job: Arc<Job>, held: Option<Token>, output: &Bytes, now: Timestamp) {
         let id = job.id;
-        self.schedule.remove(id);
-        if let Some(token) = offered {
-            let state = self.lanes.entry(lane.clone()).or_default();
+        self.schedule.remove(&entry_of(&job));
+        if let Some(offered) = self.offered.remove(&id) {
+            let state = self.lanes.entry(offered.lane.clone()).or_default();
             state.offered = state.offered.saturating_sub(1);
-            self.touched.push(lane.clone());
-            self.transport.withdraw(id, token);
+            self.touched.push(offered.lane);
+            self.transport.withdraw(id, offered.token);
         }
         let completed = matches!(job.state, State::Ended(Outcome::Completed { .. }));
         if let Some(token) = held.filter(|_| !completed) {
@@ -130,37 +108,33 @@ impl Engine {
         if let Some(at) = job.spec.deadline {
             self.timers.clear(at, id, Timer::Deadline);
         }
+        self.bodies.remove(&id);
         self.submitted.remove(&job.submitted_seq());
-        let job = Arc::new(job);
         let ended = Ended { job: job.clone(), output: output.clone() };
+        let waiters = self.waiters.remove(&id).unwrap_or_default();
         self.group.acks.extend(waiters.into_iter().map(|w| Ack::Ended(w, ended.clone())));
         if job.spec.stream {
             self.group.acks.push(Ack::Close(id));
         }
         self.recent_order.push_back((self.last, id, now));
-        self.recent.insert(id, job);
+        self.recent.insert(id, (self.last, job));
     }
 
     /// Puts a job where its state says: on the schedule, or on the timers.
     pub(super) fn place(&mut self, id: JobId, now: Timestamp) {
-        let Some(live) = self.jobs.get(&id) else { return };
-        match &live.job.state {
+        let Some(job) = self.jobs.get(&id) else { return };
+        match &job.state {
             State::Deferred { until } if *until > now => self.timers.set(*until, id, Timer::Ready),
-            State::Queued | State::Deferred { .. } => {
-                let job = &live.job;
-                let entry = Entry {
-                    job: id,
-                    lane: job.lane(),
-                    band: job.spec.band,
-                    key: job.spec.labels.key.clone().unwrap_or_else(|| "".into()),
-                    size: job.spec.size,
-                    queued_at: job.submitted_at,
-                };
-                self.touched.push(entry.lane.clone());
-                self.schedule.push(entry);
-                self.reroute(id, now);
+            State::Queued | State::Deferred { .. } if !self.offered.contains_key(&id) => {
+                if self.reroute(id, now) {
+                    return;
+                }
+                let Some(job) = self.jobs.get(&id) else { return };
+                let entry = entry_of(job);
+                self.schedule.push(&entry);
+                self.touched.push(entry.lane);
             }
-            State::Running { .. } | State::Parked { .. } | State::Ended(_) => {}
+            State::Queued | State::Deferred { .. } | State::Running { .. } | State::Parked { .. } | State::Ended(_) => {}
         }
     }
 
@@ -180,5 +154,17 @@ impl Engine {
             | Event::Requeued { .. }
             | Event::Accounted { .. } => {}
         }
+    }
+}
+
+/// A job as the schedule knows it.
+pub(super) fn entry_of(job: &Job) -> Entry {
+    Entry {
+        job: job.id,
+        lane: job.lane(),
+        band: job.spec.band,
+        key: job.spec.labels.key.clone().unwrap_or_else(|| "".into()),
+        size: job.spec.size,
+        place: Place { queued_at: job.submitted_at, seq: job.submitted_seq() },
     }
 }

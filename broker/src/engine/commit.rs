@@ -10,9 +10,8 @@ use std::time::{Duration, Instant};
 use pullyard_schemas::{JobId, Seq};
 use tokio::sync::{mpsc, oneshot};
 
-use super::handle::{Accepted, Ended, Input, Refusal, View};
+use super::handle::{Accepted, Done, End, Ended, Input, Refusal, View};
 use super::output::OutputHub;
-use crate::core::decide::Rejection;
 use crate::log::{Durability, EventLog, Record};
 use crate::readmodel::{ProjectorHandle, Update};
 use pullyard_schemas::job::Job;
@@ -42,8 +41,10 @@ pub(super) enum Ack {
     Accepted(oneshot::Sender<Result<Accepted, Refusal>>, Accepted),
     /// The client waits for the end and has been promised nothing yet: written is enough.
     Taken(oneshot::Sender<Result<Accepted, Refusal>>, Accepted),
-    Ended(oneshot::Sender<Ended>, Ended),
-    Changed(oneshot::Sender<Result<Arc<Job>, Rejection>>, Arc<Job>),
+    /// The same, and it is told nothing at all before the end, unless this cannot be written.
+    Silent(JobId),
+    Ended(oneshot::Sender<End>, Ended),
+    Changed(Done, Arc<Job>),
     Viewed(oneshot::Sender<Option<View>>, View),
     /// The job has ended: its live output closes.
     Close(JobId),
@@ -54,7 +55,7 @@ impl Ack {
     fn promises(&self) -> bool {
         match self {
             Self::Accepted(..) | Self::Ended(..) | Self::Changed(..) | Self::Viewed(..) => true,
-            Self::Taken(..) | Self::Close(_) => false,
+            Self::Taken(..) | Self::Silent(_) | Self::Close(_) => false,
         }
     }
 }
@@ -236,18 +237,18 @@ impl Worker {
 
 /// A client that hears "no" must be able to rely on it, so its job is cancelled before it could run.
 fn refuse(acks: &mut Vec<Ack>, why: &Arc<str>, engine: &mpsc::WeakUnboundedSender<Input>) {
+    let tell = |job: JobId| {
+        if let Some(engine) = engine.upgrade() {
+            let _ = engine.send(Input::Refuse { job, why: why.clone() });
+        }
+    };
     for ack in std::mem::take(acks) {
         match ack {
             Ack::Accepted(answer, accepted) | Ack::Taken(answer, accepted) if !accepted.repeated => {
-                if let Some(engine) = engine.upgrade() {
-                    let _ = engine.send(Input::Cancel {
-                        job: accepted.view.job.id,
-                        why: "the event log could not be written".into(),
-                        done: None,
-                    });
-                }
+                tell(accepted.view.job.id);
                 let _ = answer.send(Err(Refusal::Stalled(why.clone())));
             }
+            Ack::Silent(job) => tell(job),
             other @ (Ack::Accepted(..) | Ack::Taken(..) | Ack::Ended(..) | Ack::Changed(..) | Ack::Viewed(..) | Ack::Close(_)) => {
                 acks.push(other);
             }
@@ -259,7 +260,8 @@ fn deliver(ack: Ack, hub: &OutputHub) {
     // A closed channel means that nobody waits any more, which is the client's right.
     match ack {
         Ack::Accepted(answer, accepted) | Ack::Taken(answer, accepted) => drop(answer.send(Ok(accepted))),
-        Ack::Ended(answer, ended) => drop(answer.send(ended)),
+        Ack::Silent(_) => {}
+        Ack::Ended(answer, ended) => drop(answer.send(Ok(ended))),
         Ack::Changed(answer, job) => drop(answer.send(Ok(job))),
         Ack::Viewed(answer, view) => drop(answer.send(Some(view))),
         Ack::Close(job) => hub.close(job),

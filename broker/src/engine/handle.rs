@@ -11,15 +11,15 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::commit::Stall;
 use super::lanes::{Capacity, Stats};
-use super::output::OutputHub;
-use crate::core::decide::{Policy, Rejection};
+use super::output::Subscription;
+use crate::core::decide::{Command, Policy, Rejection};
 use crate::core::schedule;
 
 /// A request that has been read, checked and routed.
 #[derive(Debug)]
 pub struct NewJob {
     pub id: JobId,
-    pub spec: Box<Spec>,
+    pub spec: Arc<Spec>,
     /// As the client sent it.
     pub body: Bytes,
 }
@@ -76,35 +76,88 @@ impl fmt::Debug for Page {
     }
 }
 
+/// What a client that waits for a job's end hears; a closed channel means that the job is not live (any more).
+pub type End = Result<Ended, Refusal>;
+
+/// Where the answers to a submission go.
+#[derive(Debug)]
+pub(super) enum Reply {
+    /// The client is told the job's id. With `promise` that waits for the disk.
+    Accepted { accepted: oneshot::Sender<Result<Accepted, Refusal>>, end: Option<oneshot::Sender<End>>, promise: bool },
+    /// The client hears nothing before the end.
+    End(oneshot::Sender<End>),
+}
+
 #[derive(Debug)]
 pub(super) struct Submission {
     pub(super) new: NewJob,
-    pub(super) accepted: oneshot::Sender<Result<Accepted, Refusal>>,
-    pub(super) ended: Option<oneshot::Sender<Ended>>,
-    /// The client is told the job's id, so the answer waits for the disk.
-    pub(super) promise: bool,
+    pub(super) reply: Reply,
 }
+
+/// Where the answer to a change goes.
+pub(super) type Done = oneshot::Sender<Result<Arc<Job>, Rejection>>;
 
 #[derive(Debug)]
 pub(super) enum Input {
     Submit(Submission),
-    Cancel { job: JobId, why: Arc<str>, done: Option<oneshot::Sender<Result<Arc<Job>, Rejection>>> },
-    Requeue { job: JobId, max_attempts: Option<u32>, done: oneshot::Sender<Result<Arc<Job>, Rejection>> },
-    Get { job: JobId, view: oneshot::Sender<Option<View>> },
-    List { page: Page, list: oneshot::Sender<Vec<Arc<Job>>> },
-    Stats { stats: oneshot::Sender<Stats> },
-    Await { job: JobId, ended: oneshot::Sender<Ended> },
+    Change {
+        job: JobId,
+        command: Command,
+        done: Option<Done>,
+    },
+    /// A parked job that only the read model and the log know is changed.
+    Revive {
+        job: Box<Job>,
+        command: Command,
+        done: Done,
+    },
+    /// The submission could not be written: whoever waits is told so, and nothing runs.
+    Refuse {
+        job: JobId,
+        why: Arc<str>,
+    },
+    Get {
+        job: JobId,
+        view: oneshot::Sender<Option<View>>,
+    },
+    List {
+        page: Page,
+        list: oneshot::Sender<Listed>,
+    },
+    Stats {
+        stats: oneshot::Sender<Stats>,
+    },
+    Watch {
+        job: JobId,
+        watch: oneshot::Sender<Option<Subscription>>,
+    },
+    Await {
+        job: JobId,
+        end: oneshot::Sender<End>,
+    },
     Capacity(Vec<(Lane, Capacity)>),
-    Configure { policy: Policy, schedule: schedule::Options },
+    Configure {
+        policy: Policy,
+        schedule: schedule::Options,
+    },
     Drain,
     Stop,
+}
+
+/// A part of the jobs in memory.
+#[derive(Debug, Default)]
+pub(super) struct Listed {
+    pub(super) jobs: Vec<Arc<Job>>,
+    /// Where to go on, when not all were looked at.
+    pub(super) next: Option<JobId>,
+    /// What goes on with the page.
+    pub(super) page: Option<Page>,
 }
 
 /// The engine as everyone else sees it.
 #[derive(Clone, Debug)]
 pub struct Handle {
     pub(super) inputs: mpsc::UnboundedSender<Input>,
-    pub(super) hub: Arc<OutputHub>,
     pub(super) stall: Stall,
 }
 
@@ -115,37 +168,48 @@ impl Handle {
     /// When the queue is full, the log cannot be written, or the broker is stopping; then there is no such job.
     pub async fn submit(&self, new: NewJob) -> Result<Accepted, Refusal> {
         let (accepted, answer) = oneshot::channel();
-        self.send(Input::Submit(Submission { new, accepted, ended: None, promise: true }));
+        self.send(Input::Submit(Submission { new, reply: Reply::Accepted { accepted, end: None, promise: true } }));
         answer.await.unwrap_or(Err(Refusal::Draining))
     }
 
     /// For a client that waits: the first channel answers when the job is taken, the second when its end is on disk.
     /// With `promise` the first one waits for the disk too; without, nothing may be told to the client before the end.
-    pub fn submit_and_wait(&self, new: NewJob, promise: bool) -> (oneshot::Receiver<Result<Accepted, Refusal>>, oneshot::Receiver<Ended>) {
+    pub fn submit_and_wait(&self, new: NewJob, promise: bool) -> (oneshot::Receiver<Result<Accepted, Refusal>>, oneshot::Receiver<End>) {
         let (accepted, answer) = oneshot::channel();
-        let (ended, end) = oneshot::channel();
-        self.send(Input::Submit(Submission { new, accepted, ended: Some(ended), promise }));
-        (answer, end)
+        let (end, ended) = oneshot::channel();
+        self.send(Input::Submit(Submission { new, reply: Reply::Accepted { accepted, end: Some(end), promise } }));
+        (answer, ended)
     }
 
+    /// For a client that waits and hears nothing before the end, which is on disk then.
+    pub fn run(&self, new: NewJob) -> oneshot::Receiver<End> {
+        let (end, ended) = oneshot::channel();
+        self.send(Input::Submit(Submission { new, reply: Reply::End(end) }));
+        ended
+    }
+
+    /// Carries out a command on a job in memory.
+    ///
     /// # Errors
-    /// When the job is unknown or has ended otherwise.
-    pub async fn cancel(&self, job: JobId, why: &str) -> Result<Arc<Job>, Rejection> {
+    /// When the job is not in memory, or cannot take the command.
+    pub async fn change(&self, job: JobId, command: Command) -> Result<Arc<Job>, Rejection> {
         let (done, answer) = oneshot::channel();
-        self.send(Input::Cancel { job, why: why.into(), done: Some(done) });
+        self.send(Input::Change { job, command, done: Some(done) });
         answer.await.unwrap_or(Err(Rejection::Unknown))
     }
 
     /// Cancels without waiting, for use in `Drop`.
     pub fn abandon(&self, job: JobId) {
-        self.send(Input::Cancel { job, why: "the client left".into(), done: None });
+        self.send(Input::Change { job, command: Command::Cancel { why: "the client left".into() }, done: None });
     }
 
+    /// Carries out a command on a parked job that the engine does not hold: it is as the log has it.
+    ///
     /// # Errors
-    /// When the job is unknown or not parked.
-    pub async fn requeue(&self, job: JobId, max_attempts: Option<u32>) -> Result<Arc<Job>, Rejection> {
+    /// As the command's own.
+    pub async fn revive(&self, job: Job, command: Command) -> Result<Arc<Job>, Rejection> {
         let (done, answer) = oneshot::channel();
-        self.send(Input::Requeue { job, max_attempts, done });
+        self.send(Input::Revive { job: Box::new(job), command, done });
         answer.await.unwrap_or(Err(Rejection::Unknown))
     }
 
@@ -156,11 +220,24 @@ impl Handle {
         answer.await.ok().flatten()
     }
 
-    /// Jobs in the engine's memory, newest first.
+    /// Jobs in the engine's memory, newest first. A long search is done in parts, between which the engine works on.
     pub async fn list(&self, page: Page) -> Vec<Arc<Job>> {
-        let (list, answer) = oneshot::channel();
-        self.send(Input::List { page, list });
-        answer.await.unwrap_or_default()
+        let (limit, mut jobs, mut rest) = (page.limit, Vec::new(), Some(page));
+        while let Some(page) = rest.take() {
+            let (list, answer) = oneshot::channel();
+            self.send(Input::List { page, list });
+            let Ok(listed) = answer.await else { break };
+            jobs.extend(listed.jobs);
+            if let (Some(next), Some(mut page), true) = (listed.next, listed.page, jobs.len() < limit) {
+                page.before = Some(next);
+                page.limit = limit - jobs.len();
+                rest = Some(page);
+            }
+        }
+        jobs.sort_by_key(|job| std::cmp::Reverse(job.id));
+        jobs.dedup_by_key(|job| job.id);
+        jobs.truncate(limit);
+        jobs
     }
 
     /// Counts; `None` when the engine has stopped.
@@ -176,10 +253,10 @@ impl Handle {
     }
 
     /// Resolves when the job ends; at once when it just has; never answers for a job that is not live.
-    pub fn ended(&self, job: JobId) -> oneshot::Receiver<Ended> {
-        let (ended, end) = oneshot::channel();
-        self.send(Input::Await { job, ended });
-        end
+    pub fn ended(&self, job: JobId) -> oneshot::Receiver<End> {
+        let (end, ended) = oneshot::channel();
+        self.send(Input::Await { job, end });
+        ended
     }
 
     /// Tells how many slots serve each lane.
@@ -197,9 +274,11 @@ impl Handle {
         self.send(Input::Stop);
     }
 
-    #[must_use]
-    pub fn outputs(&self) -> &Arc<OutputHub> {
-        &self.hub
+    /// The output of a live job from its start, also when its attempt has yet to begin.
+    pub async fn watch(&self, job: JobId) -> Option<Subscription> {
+        let (watch, answer) = oneshot::channel();
+        self.send(Input::Watch { job, watch });
+        answer.await.ok().flatten()
     }
 
     /// Why the log cannot be written, while it cannot.

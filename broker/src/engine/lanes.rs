@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use pullyard_schemas::job::Job;
 use pullyard_schemas::work::Offer;
 use pullyard_schemas::{JobId, Lane, Seq, Timestamp};
 use pullyard_worker::transport::{Body, BodySource, BoxFuture};
 
+use super::change::entry_of;
 use super::timers::Timer;
-use super::turn::Engine;
+use super::turn::{Engine, Offered};
 use crate::core::decide::Command;
 use crate::core::schedule::expected_wait;
 use crate::log::LogReader;
@@ -104,9 +106,9 @@ impl Engine {
         let stuck: Vec<JobId> = self
             .jobs
             .values()
-            .filter(|live| live.job.spec.targets.len() > 1 && live.offered.is_none() && live.job.lease().is_none())
-            .filter(|live| !alive(&live.job.lane()))
-            .map(|live| live.job.id)
+            .filter(|job| job.spec.targets.len() > 1 && job.lease().is_none() && !self.offered.contains_key(&job.id))
+            .filter(|job| !alive(&job.lane()))
+            .map(|job| job.id)
             .collect();
         for id in stuck {
             self.reroute(id, now);
@@ -115,8 +117,7 @@ impl Engine {
 
     /// Moves a waiting job from a lane where nothing lives to its next target where something does.
     pub(super) fn reroute(&mut self, id: JobId, now: Timestamp) -> bool {
-        let Some(live) = self.jobs.get(&id) else { return false };
-        let job = &live.job;
+        let Some(job) = self.jobs.get(&id) else { return false };
         let alive = |target: &Arc<str>| {
             self.lanes.get(&Lane { target: target.clone(), scope: job.spec.scope }).is_some_and(|lane| lane.alive && lane.slots > 0)
         };
@@ -126,17 +127,27 @@ impl Engine {
         let Some(to) = job.spec.targets.iter().skip(job.target as usize + 1).position(alive) else { return false };
         let to = job.target + 1 + u32::try_from(to).unwrap_or(0);
         let why = format!("nothing serves {} now", job.target_name());
-        self.schedule.remove(id);
+        self.schedule.remove(&entry_of(job));
         self.change(id, Command::Reroute { to, why: why.into() }, now, None);
         true
     }
 
-    pub(super) fn expected_start(&self, lane: &Lane, ahead: usize) -> Option<Duration> {
-        let state = self.lanes.get(lane)?;
-        if ahead + state.offered + state.running < state.slots {
-            return Some(Duration::ZERO);
-        }
-        expected_wait(ahead + state.offered, state.slots, Duration::from_secs_f64(state.mean_ms / 1000.0))
+    /// How many go before a waiting job, and when it may start. What is offered goes before what still waits here.
+    pub(super) fn outlook(&self, job: &Job) -> (Option<usize>, Option<Duration>) {
+        let lane = job.lane();
+        let state = self.lanes.get(&lane);
+        let ahead = if self.offered.contains_key(&job.id) {
+            Some(0)
+        } else {
+            self.schedule.position(&entry_of(job)).map(|p| p.ahead + state.map_or(0, |s| s.offered))
+        };
+        let start = ahead.zip(state).and_then(|(ahead, state)| {
+            if ahead + state.running < state.slots {
+                return Some(Duration::ZERO);
+            }
+            expected_wait(ahead, state.slots, Duration::from_secs_f64(state.mean_ms / 1000.0))
+        });
+        (ahead, start)
     }
 
     pub(super) fn fill_touched(&mut self, now: Timestamp) {
@@ -168,10 +179,13 @@ impl Engine {
             }
         }
         for id in offered {
-            let Some(live) = self.jobs.get_mut(&id) else { continue };
-            let job = &live.job;
+            let Some(job) = self.jobs.get(&id) else { continue };
+            if job.spec.stream {
+                // Before the attempt can begin, so that its first chunk is not missed.
+                self.hub.open(id);
+            }
             let token = job.next_token;
-            live.offered = Some(token);
+            self.offered.insert(id, Offered { token, lane: lane.clone() });
             let offer = Offer {
                 job: id,
                 token,
@@ -184,7 +198,7 @@ impl Engine {
                 timeout_ms: job.spec.timeout_ms,
             };
             let stored = || Body::Stored(Arc::new(Stored { reader: self.reader.clone(), seq: job.submitted_seq() }));
-            let body = live.body.take().map_or_else(stored, Body::Ready);
+            let body = self.bodies.get(&id).cloned().map_or_else(stored, Body::Ready);
             self.transport.offer(offer, body);
         }
     }

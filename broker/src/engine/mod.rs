@@ -8,6 +8,7 @@ mod answer;
 mod change;
 mod commit;
 mod handle;
+mod intern;
 mod lanes;
 mod output;
 mod recover;
@@ -19,7 +20,7 @@ mod timers;
 mod turn;
 
 pub use commit::Stall;
-pub use handle::{Accepted, Ended, Handle, NewJob, Page, Refusal, View};
+pub use handle::{Accepted, End, Ended, Handle, NewJob, Page, Refusal, View};
 pub use lanes::{Capacity, LaneStats, Stats};
 pub use output::{OutputHub, Part, Subscription};
 pub use recover::Error;

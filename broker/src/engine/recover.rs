@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
-use pullyard_schemas::job::{Event, IllegalEvent, Job, Labels, apply};
+use pullyard_schemas::job::{Envelope, Event, IllegalEvent, Job, Labels, apply};
 use pullyard_schemas::{JobId, Seq};
 
 use crate::log::{self, LogReader};
-use crate::readmodel::{ProjectorHandle, Update};
+use crate::readmodel::{ProjectorHandle, ReadModel, Update};
 
 /// Why the broker cannot start from this log.
 #[derive(Debug, thiserror::Error)]
@@ -20,32 +21,34 @@ pub enum Error {
     Thread(#[from] std::io::Error),
 }
 
-/// Folds the log from `floor` on and sends what the read model lacks to it. Jobs submitted before `floor` have ended.
-pub(super) fn live_jobs(
-    reader: &dyn LogReader,
-    floor: Seq,
-    cursor: Seq,
-    projector: &ProjectorHandle,
-) -> Result<HashMap<JobId, Job>, Error> {
+/// Folds the log from the read model's floor on, and sends the read model what it lacks. Jobs submitted before the floor
+/// rest: they have ended, or wait for a person. Returns when the read model has everything, so that a repeat of an old
+/// request finds it.
+pub(super) fn live_jobs(reader: &dyn LogReader, read_model: &ReadModel, projector: &ProjectorHandle) -> Result<HashMap<JobId, Job>, Error> {
+    let (floor, cursor) = (read_model.floor(), read_model.cursor());
     let mut jobs: HashMap<JobId, Job> = HashMap::new();
     let mut updates = Vec::new();
     let mut illegal = None;
-    let from = floor.min(cursor.next());
-    reader.replay(from, &mut |record| {
+    reader.replay(floor.min(cursor.next()), &mut |record| {
         let envelope = &record.envelope;
-        let known = jobs.remove(&envelope.job);
+        let known = jobs.remove(&envelope.job).or_else(|| {
+            // A parked job from before the floor that a person has revived.
+            matches!(envelope.event, Event::Requeued { .. }).then(|| read_model.job(envelope.job).ok().flatten()).flatten()
+        });
         if known.is_none() && !matches!(envelope.event, Event::Submitted { .. }) {
-            // Its submission lies before the floor, so it had ended; only its late bills are news.
+            // Its submission lies before the floor, so it rests; only its late bills are news.
             if envelope.seq > cursor {
-                updates.push(update_of(envelope, None));
+                updates.extend(update_of(envelope, &Labels::default(), None));
             }
             return ControlFlow::Continue(());
         }
         match apply(known, envelope) {
             Ok(job) => {
                 if envelope.seq > cursor {
-                    updates.push(update_of(envelope, Some(&job)));
+                    let rests = job.state.is_at_rest().then(|| Arc::new(job.clone()));
+                    updates.extend(update_of(envelope, &job.spec.labels, rests.as_ref()));
                 }
+                // A parked one may yet be revived.
                 if !job.state.is_terminal() {
                     jobs.insert(job.id, job);
                 }
@@ -68,27 +71,30 @@ pub(super) fn live_jobs(
         let last = updates.last().map_or(cursor, |u| u.seq);
         projector.send(updates, floor_of(&jobs, last));
     }
+    projector.catch_up();
+    jobs.retain(|_, job| !job.state.is_at_rest());
     Ok(jobs)
 }
 
 fn floor_of(jobs: &HashMap<JobId, Job>, last: Seq) -> Seq {
-    jobs.values().map(Job::submitted_seq).min().unwrap_or_else(|| last.next())
+    let live = jobs.values().filter(|job| !job.state.is_at_rest());
+    live.map(Job::submitted_seq).min().unwrap_or_else(|| last.next())
 }
 
-/// What the read model learns from an event; the same live and on replay.
-pub(super) fn update_of(envelope: &pullyard_schemas::job::Envelope, job: Option<&Job>) -> Update {
-    let labels = match (&envelope.event, job) {
-        (Event::Accounted { key, class, .. }, _) => Labels { key: key.clone(), class: class.clone() },
-        (_, Some(job)) => job.spec.labels.clone(),
-        (_, None) => Labels::default(),
+/// What the read model learns from an event, if anything; the same live and on replay. `rests` is the job when the event
+/// laid it to rest.
+pub(super) fn update_of(envelope: &Envelope, labels: &Labels, rests: Option<&Arc<Job>>) -> Option<Update> {
+    let labels = match &envelope.event {
+        Event::Accounted { key, class, .. } => &Labels { key: key.clone(), class: class.clone() },
+        _ => labels,
     };
-    Update {
+    let update = Update {
         seq: envelope.seq,
         at: envelope.at,
-        charge: envelope.event.charge().map(|charge| (charge.clone(), labels)),
+        charge: envelope.event.charge().map(|charge| (charge.clone(), labels.clone())),
         failed: matches!(envelope.event, Event::AttemptFailed { .. }),
-        ended: job
-            .filter(|job| job.state.is_terminal() && !matches!(envelope.event, Event::Accounted { .. }))
-            .map(|job| Box::new(job.clone())),
-    }
+        rests: rests.filter(|_| !matches!(envelope.event, Event::Accounted { .. })).cloned(),
+        revived: matches!(envelope.event, Event::Requeued { .. }).then_some(envelope.job),
+    };
+    (update.charge.is_some() || update.rests.is_some() || update.revived.is_some()).then_some(update)
 }

@@ -16,10 +16,8 @@ impl Engine {
     pub(super) fn reported(&mut self, word: Incoming, now: Timestamp) {
         match word {
             Incoming::Extended { job, token } => {
-                if let Some(live) = self.jobs.get_mut(&job)
-                    && live.job.lease().is_some_and(|l| l.token == token)
-                {
-                    live.lease_until = now.after(self.policy.lease);
+                if self.jobs.get(&job).and_then(|job| job.lease()).is_some_and(|l| l.token == token) {
+                    self.leases.insert(job, now.after(self.policy.lease));
                 }
             }
             Incoming::Report { job, token, report, output } => match report {
@@ -45,52 +43,55 @@ impl Engine {
     }
 
     fn started(&mut self, id: JobId, token: Token, command: Command, now: Timestamp) {
-        let Some(live) = self.jobs.get_mut(&id) else {
+        if let Some(offered) = self.offered.remove(&id) {
+            if offered.token == token {
+                let state = self.lanes.entry(offered.lane).or_default();
+                state.offered = state.offered.saturating_sub(1);
+            } else {
+                self.offered.insert(id, offered);
+            }
+        }
+        let decided = self.jobs.get(&id).map(|job| (decide(Some(job), command, now, &self.policy), job.lane()));
+        let Some((Ok(events), lane)) = decided else {
             self.transport.withdraw(id, token);
             return;
         };
-        let lane = live.job.lane();
-        if live.offered == Some(token) {
-            live.offered = None;
-            let state = self.lanes.entry(lane.clone()).or_default();
-            state.offered = state.offered.saturating_sub(1);
-        }
-        if decide(Some(&live.job), command.clone(), now, &self.policy).is_err() {
-            self.transport.withdraw(id, token);
+        // Said twice, it is one attempt.
+        if events.is_empty() {
             return;
         }
-        live.body = None;
-        live.lease_until = now.after(self.policy.lease);
-        self.timers.set(live.lease_until, id, Timer::Lease);
+        let until = now.after(self.policy.lease);
+        self.leases.insert(id, until);
+        self.timers.set(until, id, Timer::Lease);
         self.lanes.entry(lane).or_default().running += 1;
-        self.change(id, command, now, None);
+        self.carry_out(id, events, &Bytes::new(), now);
     }
 
     /// A late attempt of a job that has left memory.
     fn bill(&mut self, id: JobId, token: Token, charge: Charge, now: Timestamp) {
-        let labels = self.recent.get(&id).map(|j| j.spec.labels.clone()).unwrap_or_default();
-        let envelope = self.envelope(id, Event::Accounted { token, charge, key: labels.key, class: labels.class }, now);
-        self.group.updates.push(update_of(&envelope, None));
+        let labels = self.recent.get(&id).map(|(_, job)| job.spec.labels.clone()).unwrap_or_default();
+        let envelope = self.envelope(id, Event::Accounted { token, charge, key: labels.key.clone(), class: labels.class.clone() }, now);
+        self.group.updates.extend(update_of(&envelope, &labels, None));
         self.group.records.push(Record { envelope, body: Bytes::new() });
     }
 
     pub(super) fn fired(&mut self, id: JobId, timer: Timer, now: Timestamp) {
-        let Some(live) = self.jobs.get(&id) else { return };
+        let Some(job) = self.jobs.get(&id) else { return };
         match timer {
             Timer::Ready => {
-                if matches!(live.job.state, State::Deferred { until } if until <= now) && live.offered.is_none() {
+                if matches!(job.state, State::Deferred { until } if until <= now) {
                     self.place(id, now);
                 }
             }
             Timer::Deadline => {
-                if live.job.spec.deadline.is_some_and(|at| at <= now) && !matches!(live.job.state, State::Parked { .. }) {
+                if job.spec.deadline.is_some_and(|at| at <= now) {
                     self.change(id, Command::Expire, now, None);
                 }
             }
             Timer::Lease => {
-                let Some(lease) = live.job.lease() else { return };
-                if live.lease_until > now {
-                    self.timers.set(live.lease_until, id, Timer::Lease);
+                let (Some(lease), Some(until)) = (job.lease(), self.leases.get(&id).copied()) else { return };
+                if until > now {
+                    self.timers.set(until, id, Timer::Lease);
                 } else {
                     let token = lease.token;
                     tracing::warn!(job = %id, attempt = %token, worker = %lease.worker, "lease lost");

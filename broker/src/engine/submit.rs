@@ -4,14 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pullyard_schemas::job::{BodyAt, Job, State, apply};
-use pullyard_schemas::{Failure, FailureKind, JobId, Timestamp};
+use pullyard_schemas::job::{BodyAt, Job, Lease, apply};
+use pullyard_schemas::{Charge, Failure, FailureKind, JobId, Timestamp, Usage};
 
 use super::commit::Ack;
-use super::handle::{Accepted, Ended, NewJob, Refusal, Submission, View};
-use super::recover::update_of;
+use super::handle::{Accepted, Done, NewJob, Refusal, Reply, Submission, View};
 use super::timers::Timer;
-use super::turn::{Engine, Live};
+use super::turn::Engine;
 use crate::core::decide::{Command, decide};
 use crate::core::schedule::{Full, FullScope};
 use crate::log::Record;
@@ -26,46 +25,50 @@ impl Engine {
         let now = (self.clock)();
         let mut jobs: Vec<Job> = jobs.into_values().collect();
         jobs.sort_by_key(Job::submitted_seq);
-        for job in jobs {
-            let id = job.id;
-            self.submitted.insert(job.submitted_seq());
-            if let Some(key) = idempotency_of(&job) {
-                self.idempotent.insert(key, id);
-            }
-            if let Some(at) = job.spec.deadline {
-                self.timers.set(at, id, Timer::Deadline);
-            }
-            if job.spec.stream {
-                self.hub.open(id);
-            }
-            let lost = job.lease().map(|l| l.token);
-            let abandoned = job.spec.live && job.spec.idempotency_key.is_none() && !matches!(job.state, State::Parked { .. });
-            let live = Live { job, body: None, waiters: Vec::new(), offered: None, lease_until: Timestamp::default() };
-            self.jobs.insert(id, Box::new(live));
+        for mut job in jobs {
+            self.interner.share(&mut job.spec);
+            let (id, live) = (job.id, job.spec.live);
+            // What the attempt used nobody will tell; that it was made is known.
+            let lost = job.lease().map(|lease| (lease.token, unknown_charge(lease, now)));
+            let abandoned = live && job.spec.idempotency_key.is_none();
+            self.hold(Box::new(job));
             if abandoned {
                 self.change(id, Command::Cancel { why: "the client's connection ended with the broker".into() }, now, None);
-            } else if let Some(token) = lost {
+            } else if let Some((token, charge)) = lost {
                 let failure = Failure::new(FailureKind::Drained, "the broker stopped during the attempt");
-                self.change(id, Command::Fail { token, failure, charge: None, delivered: false }, now, None);
+                self.change(id, Command::Fail { token, failure, charge: Some(charge), delivered: false }, now, None);
             } else {
                 self.place(id, now);
             }
         }
     }
 
+    /// Takes a job into memory.
+    fn hold(&mut self, job: Box<Job>) {
+        let id = job.id;
+        self.submitted.insert(job.submitted_seq());
+        if let Some(key) = idempotency_of(&job) {
+            self.idempotent.insert(key, id);
+        }
+        if let Some(at) = job.spec.deadline {
+            self.timers.set(at, id, Timer::Deadline);
+        }
+        self.jobs.insert(id, job);
+    }
+
     pub(super) fn submit(&mut self, submission: Submission, now: Timestamp) {
-        let Submission { new, accepted, ended, promise } = submission;
+        let Submission { new, reply } = submission;
         let key = idempotency(new.spec.labels.key.as_deref(), new.spec.idempotency_key.as_deref());
         if let Some(id) = key.as_ref().and_then(|k| self.idempotent.get(k)).copied() {
-            self.repeat(id, Submission { new, accepted, ended, promise });
+            self.repeat(id, &new, reply);
             return;
         }
         if let Some(refusal) = self.refusal(&new) {
-            drop(accepted.send(Err(refusal)));
+            refuse(reply, refusal);
             return;
         }
-        let NewJob { id, spec, body } = new;
-        let (deadline, stream) = (spec.deadline, spec.stream);
+        let NewJob { id, mut spec, body } = new;
+        self.interner.share(&mut spec);
         let Some(event) = decide(None, Command::Submit { spec, body: BodyAt::Inline }, now, &self.policy).ok().and_then(|mut e| e.pop())
         else {
             return;
@@ -73,48 +76,67 @@ impl Engine {
         let envelope = self.envelope(id, event, now);
         let seq = envelope.seq;
         let Ok(job) = apply(None, &envelope) else { return };
-        self.submitted.insert(seq);
-        self.group.updates.push(update_of(&envelope, Some(&job)));
         self.group.records.push(Record { envelope, body: body.clone() });
         let size = body.len() as u64;
         self.in_hand.push_back((seq, id, size));
         self.in_hand_bytes += size;
-        let live = Live { job, body: Some(body), waiters: ended.into_iter().collect(), offered: None, lease_until: now };
-        self.jobs.insert(id, Box::new(live));
-        if stream {
-            self.hub.open(id);
-        }
-        if let Some(key) = key {
-            self.idempotent.insert(key, id);
-        }
-        if let Some(at) = deadline {
-            self.timers.set(at, id, Timer::Deadline);
-        }
+        self.bodies.insert(id, body);
+        self.hold(Box::new(job));
         self.counters.accepted += 1;
         self.place(id, now);
-        if let Some(view) = self.view(id) {
-            let known = Accepted { view, repeated: false };
-            self.group.acks.push(if promise { Ack::Accepted(accepted, known) } else { Ack::Taken(accepted, known) });
+        match reply {
+            Reply::Accepted { accepted, end, promise } => {
+                self.waiters.extend(end.map(|end| (id, vec![end])));
+                if let Some(view) = self.view(id) {
+                    let known = Accepted { view, repeated: false };
+                    self.group.acks.push(if promise { Ack::Accepted(accepted, known) } else { Ack::Taken(accepted, known) });
+                }
+            }
+            Reply::End(end) => {
+                self.waiters.insert(id, vec![end]);
+                self.group.acks.push(Ack::Silent(id));
+            }
         }
     }
 
-    fn repeat(&mut self, id: JobId, submission: Submission) {
-        let Submission { new, accepted, ended, .. } = submission;
+    fn repeat(&mut self, id: JobId, new: &NewJob, reply: Reply) {
         let Some(view) = self.view(id) else { return };
         if view.job.spec.fingerprint != new.spec.fingerprint {
-            drop(accepted.send(Err(Refusal::KeyReused(id))));
+            refuse(reply, Refusal::KeyReused(id));
             return;
         }
-        if let Some(live) = self.jobs.get_mut(&id) {
-            if let State::Parked { .. } = live.job.state {
-                // Nothing will happen to it by itself, so who waits hears of it now.
-                let end = Ended { job: view.job.clone(), output: bytes::Bytes::new() };
-                self.group.acks.extend(ended.map(|waiter| Ack::Ended(waiter, end)));
-            } else {
-                live.waiters.extend(ended);
-            }
+        let (accepted, end) = match reply {
+            Reply::Accepted { accepted, end, .. } => (Some(accepted), end),
+            Reply::End(end) => (None, Some(end)),
+        };
+        // Where the job rests already, the closed channel says so.
+        if let Some(end) = end
+            && self.jobs.contains_key(&id)
+        {
+            self.waiters.entry(id).or_default().push(end);
         }
-        self.group.acks.push(Ack::Accepted(accepted, Accepted { view, repeated: true }));
+        self.group.acks.extend(accepted.map(|accepted| Ack::Accepted(accepted, Accepted { view, repeated: true })));
+    }
+
+    /// The log could not be written: who waits is told so, and must be able to rely on it.
+    pub(super) fn refuse(&mut self, id: JobId, why: &Arc<str>, now: Timestamp) {
+        for end in self.waiters.remove(&id).unwrap_or_default() {
+            drop(end.send(Err(Refusal::Stalled(why.clone()))));
+        }
+        self.change(id, Command::Cancel { why: "the event log could not be written".into() }, now, None);
+    }
+
+    /// A parked job comes back into memory if the command is one that it can take.
+    pub(super) fn revive(&mut self, job: Job, command: Command, done: Done, now: Timestamp) {
+        let id = job.id;
+        if !self.jobs.contains_key(&id) && !self.recent.contains_key(&id) {
+            if let Err(rejection) = decide(Some(&job), command.clone(), now, &self.policy) {
+                drop(done.send(Err(rejection)));
+                return;
+            }
+            self.hold(Box::new(job));
+        }
+        self.answer(id, command, Some(done), now);
     }
 
     fn refusal(&self, new: &NewJob) -> Option<Refusal> {
@@ -133,12 +155,23 @@ impl Engine {
 
     /// A job in memory, with its place in the queue.
     pub(super) fn view(&self, id: JobId) -> Option<View> {
-        let Some(live) = self.jobs.get(&id) else {
-            return self.recent.get(&id).map(|job| View { job: job.clone(), ahead: None, expected_start: None });
+        let Some(job) = self.jobs.get(&id) else {
+            return self.recent.get(&id).map(|(_, job)| View { job: job.clone(), ahead: None, expected_start: None });
         };
-        let ahead = self.schedule.position(id).map(|p| p.ahead);
-        let expected_start = ahead.and_then(|ahead| self.expected_start(&live.job.lane(), ahead));
-        Some(View { job: Arc::new(live.job.clone()), ahead, expected_start })
+        let (ahead, expected_start) = self.outlook(job);
+        Some(View { job: Arc::new((**job).clone()), ahead, expected_start })
+    }
+}
+
+fn unknown_charge(lease: &Lease, now: Timestamp) -> Charge {
+    let busy_ms = u64::try_from(now.since(lease.since).as_millis()).unwrap_or(u64::MAX);
+    Charge { model: lease.model.clone(), backend: lease.backend.clone(), usage: Usage::default(), cost_nanos: 0, busy_ms }
+}
+
+fn refuse(reply: Reply, refusal: Refusal) {
+    match reply {
+        Reply::Accepted { accepted, .. } => drop(accepted.send(Err(refusal))),
+        Reply::End(end) => drop(end.send(Err(refusal))),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The loop and its turn.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +12,8 @@ use pullyard_worker::transport::embedded::Incoming;
 use tokio::sync::{mpsc, oneshot};
 
 use super::commit::{self, Committer, Flushing, Group, Stall};
-use super::handle::{Ended, Handle, Input};
+use super::handle::{End, Handle, Input};
+use super::intern::Interner;
 use super::lanes::{Counters, LaneState};
 use super::output::OutputHub;
 use super::recover::{Error, live_jobs};
@@ -20,7 +21,7 @@ use super::timers::Timers;
 use crate::core::decide::Policy;
 use crate::core::schedule::Schedule;
 use crate::log::{EventLog, LogReader};
-use crate::readmodel::ProjectorHandle;
+use crate::readmodel::{ProjectorHandle, ReadModel};
 
 /// How many inputs one turn takes at the most, so that a flood cannot delay answers for long.
 const TURN: usize = 512;
@@ -46,9 +47,7 @@ pub struct Options {
 pub struct Parts {
     pub log: Box<dyn EventLog>,
     pub projector: ProjectorHandle,
-    /// The read model's floor and cursor, as of its opening.
-    pub floor: Seq,
-    pub cursor: Seq,
+    pub read_model: ReadModel,
     pub hub: Arc<OutputHub>,
     pub clock: fn() -> Timestamp,
 }
@@ -65,13 +64,18 @@ pub fn start(
 ) -> Result<(Handle, tokio::task::JoinHandle<()>), Error> {
     let reader = parts.log.reader();
     let last = parts.log.last();
-    let jobs = live_jobs(&*reader, parts.floor, parts.cursor, &parts.projector)?;
+    let jobs = live_jobs(&*reader, &parts.read_model, &parts.projector)?;
     let (inputs, queue) = mpsc::unbounded_channel();
     let flushing = Flushing { before_answers: options.flush_before_answers, every: options.flush_every };
     let (committer, stall) = commit::spawn(parts.log, flushing, parts.hub.clone(), parts.projector.clone(), inputs.downgrade())?;
-    let handle = Handle { inputs, hub: parts.hub.clone(), stall: stall.clone() };
+    let handle = Handle { inputs, stall: stall.clone() };
     let mut engine = Engine {
-        jobs: HashMap::new(),
+        jobs: BTreeMap::new(),
+        waiters: HashMap::new(),
+        offered: HashMap::new(),
+        leases: HashMap::new(),
+        bodies: HashMap::new(),
+        interner: Interner::default(),
         submitted: BTreeSet::new(),
         idempotent: HashMap::new(),
         recent: HashMap::new(),
@@ -101,25 +105,29 @@ pub fn start(
     Ok((handle, task))
 }
 
-/// A job in memory.
-pub(super) struct Live {
-    pub(super) job: Job,
-    /// In hand from the submission until the first attempt takes it, or until there is too much in hand.
-    pub(super) body: Option<Bytes>,
-    pub(super) waiters: Vec<oneshot::Sender<Ended>>,
-    /// The token that has been put on the lane and not started yet.
-    pub(super) offered: Option<Token>,
-    pub(super) lease_until: Timestamp,
+/// An attempt that has been put on a lane and not started yet.
+pub(super) struct Offered {
+    pub(super) token: Token,
+    /// The lane that counts it; the job may have been aimed elsewhere since.
+    pub(super) lane: Lane,
 }
 
 pub(super) struct Engine {
-    /// Boxed, because a table of a million large rows wastes half of its space.
-    pub(super) jobs: HashMap<JobId, Box<Live>>,
+    /// Boxed, because a tree of a million large rows wastes a third of its space. What only few of them have is kept
+    /// beside them.
+    pub(super) jobs: BTreeMap<JobId, Box<Job>>,
+    pub(super) waiters: HashMap<JobId, Vec<oneshot::Sender<End>>>,
+    pub(super) offered: HashMap<JobId, Offered>,
+    /// Until when the worker of a running attempt may be silent.
+    pub(super) leases: HashMap<JobId, Timestamp>,
+    /// Requests in hand; the others are read from the log.
+    pub(super) bodies: HashMap<JobId, Bytes>,
+    pub(super) interner: Interner,
     /// Submission seqs of the live jobs: the first is the floor.
     pub(super) submitted: BTreeSet<Seq>,
     pub(super) idempotent: HashMap<Arc<str>, JobId>,
-    /// Ended jobs that the read model may not have yet.
-    pub(super) recent: HashMap<JobId, Arc<Job>>,
+    /// Jobs at rest that the read model may not have yet, with the event that laid them to rest.
+    pub(super) recent: HashMap<JobId, (Seq, Arc<Job>)>,
     pub(super) recent_order: VecDeque<(Seq, JobId, Timestamp)>,
     pub(super) schedule: Schedule,
     pub(super) timers: Timers,
@@ -188,16 +196,21 @@ impl Engine {
     fn input(&mut self, input: Input, now: Timestamp) {
         match input {
             Input::Submit(submission) => self.submit(submission, now),
-            Input::Cancel { job, why, done } => self.answer(job, crate::core::decide::Command::Cancel { why }, done, now),
-            Input::Requeue { job, max_attempts, done } => {
-                self.answer(job, crate::core::decide::Command::Requeue { max_attempts }, Some(done), now);
-            }
+            Input::Change { job, command, done } => self.answer(job, command, done, now),
+            Input::Revive { job, command, done } => self.revive(*job, command, done, now),
+            Input::Refuse { job, why } => self.refuse(job, &why, now),
             Input::Get { job, view } => self.look(job, view),
-            Input::List { page, list } => drop(list.send(self.list(&page))),
+            Input::List { page, list } => drop(list.send(self.list(page))),
             Input::Stats { stats } => drop(stats.send(self.stats())),
-            Input::Await { job, ended } => {
-                if let Some(live) = self.jobs.get_mut(&job) {
-                    live.waiters.push(ended);
+            Input::Watch { job, watch } => {
+                if self.jobs.contains_key(&job) {
+                    self.hub.open(job);
+                }
+                drop(watch.send(self.hub.subscribe(job)));
+            }
+            Input::Await { job, end } => {
+                if self.jobs.contains_key(&job) {
+                    self.waiters.entry(job).or_default().push(end);
                 }
             }
             Input::Capacity(lanes) => self.capacity(lanes, now),
@@ -225,36 +238,30 @@ impl Engine {
 
     fn forget(&mut self, now: Timestamp) {
         let applied = self.projector.cursor();
-        while let Some((seq, id, ended)) = self.recent_order.front().copied()
+        while let Some((seq, id, rested)) = self.recent_order.front().copied()
             && seq <= applied
         {
-            let key = self.recent.get(&id).and_then(|job| super::submit::idempotency_of(job));
-            if key.is_some() && now.since(ended) < GRACE {
+            // A job that a person has revived is not this one any more.
+            let known = self.recent.get(&id).filter(|(of, _)| *of == seq);
+            let key = known.and_then(|(_, job)| super::submit::idempotency_of(job));
+            if key.is_some() && now.since(rested) < GRACE {
                 break;
             }
             self.recent_order.pop_front();
-            self.recent.remove(&id);
-            if let Some(key) = key {
-                self.idempotent.remove(&key);
+            if self.recent.get(&id).is_some_and(|(of, _)| *of == seq) {
+                self.recent.remove(&id);
+                if let Some(key) = key {
+                    self.idempotent.remove(&key);
+                }
             }
         }
         let written = self.committer.written();
-        while self.in_hand_bytes > IN_HAND
-            && let Some((seq, id, size)) = self.in_hand.front().copied()
-            && seq <= written
+        while let Some((seq, id, size)) = self.in_hand.front().copied()
+            && (!self.bodies.contains_key(&id) || self.in_hand_bytes > IN_HAND && seq <= written)
         {
             self.in_hand.pop_front();
             self.in_hand_bytes = self.in_hand_bytes.saturating_sub(size);
-            if let Some(live) = self.jobs.get_mut(&id) {
-                live.body = None;
-            }
-        }
-        // Jobs that have taken their bodies leave the front of the line.
-        while let Some((_, id, size)) = self.in_hand.front().copied()
-            && self.jobs.get(&id).is_none_or(|live| live.body.is_none())
-        {
-            self.in_hand.pop_front();
-            self.in_hand_bytes = self.in_hand_bytes.saturating_sub(size);
+            self.bodies.remove(&id);
         }
     }
 

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::error::Error;
 use super::jobs::Filter;
+use crate::core::decide::{Command, Policy, Rejection, decide};
 use crate::core::policy::Catalog;
 use crate::engine::{Ended, Handle, NewJob, Page, Refusal, View};
 use crate::log::{LogReader, Record};
@@ -76,6 +77,20 @@ impl App {
         found
             .map(|job| View { job: Arc::new(job), ahead: None, expected_start: None })
             .ok_or_else(|| Error::not_found(format!("no such job: {id}")))
+    }
+
+    /// Carries out a person's command on a job wherever it is.
+    pub(crate) async fn change(&self, id: JobId, command: Command) -> Result<Arc<Job>, Rejection> {
+        match self.engine.change(id, command.clone()).await {
+            Err(Rejection::Unknown) => {}
+            done => return done,
+        }
+        let model = self.readmodel.clone();
+        match blocking(move || model.job(id)).await {
+            Ok(Some(job)) if job.state.is_terminal() => decide(Some(&job), command, self.now(), &Policy::default()).map(|_| Arc::new(job)),
+            Ok(Some(job)) => self.engine.revive(job, command).await,
+            Ok(None) | Err(_) => Err(Rejection::Unknown),
+        }
     }
 
     /// The job's end as the log has it.

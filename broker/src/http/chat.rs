@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::error::Error;
 use super::intake::{self, Arrival};
 use super::{App, Request};
-use crate::engine::{Ended, Handle, Part, Subscription};
+use crate::engine::{End, Ended, Handle, Part, Refusal, Subscription};
 
 pub(crate) async fn create(app: Arc<App>, request: Request) -> Result<Response, Error> {
     app.discovered().await;
@@ -34,11 +34,16 @@ pub(crate) async fn create(app: Arc<App>, request: Request) -> Result<Response, 
         return if streamed { completed_stream(&ended, usage) } else { completed_whole(&ended) };
     }
     let id = new.id;
-    // A client that streams is told the job's id in the headers; one that does not hears nothing before the end.
-    let (accepted, ended) = app.engine.submit_and_wait(new, streamed);
     // A retry with a key waits for the first job, which is not this connection's to cancel.
     let keep = request.idempotency_key.is_some() || request.keep_on_leave.unwrap_or(app.live_config().keep_on_leave);
     let mut leaver = Leaver { engine: app.engine.clone(), job: (!keep).then_some(id) };
+    if !streamed && request.idempotency_key.is_none() {
+        let ended = app.engine.run(new).await;
+        leaver.job = None;
+        return completed_whole(&ended.unwrap_or(Err(Refusal::Draining))?);
+    }
+    // A client that streams is told the job's id in the headers; one that does not hears nothing before the end.
+    let (accepted, ended) = app.engine.submit_and_wait(new, streamed);
     let accepted = match accepted.await {
         Ok(Ok(accepted)) => accepted,
         Ok(Err(refusal)) => {
@@ -54,14 +59,14 @@ pub(crate) async fn create(app: Arc<App>, request: Request) -> Result<Response, 
 /// A job and the connection that waits for it.
 struct Waiting {
     job: Arc<Job>,
-    ended: oneshot::Receiver<Ended>,
+    ended: oneshot::Receiver<End>,
     leaver: Leaver,
 }
 
 impl Waiting {
     async fn end(&mut self, app: &App) -> Result<Ended, Error> {
         let ended = match (&mut self.ended).await {
-            Ok(ended) => ended,
+            Ok(ended) => ended?,
             // Another request's job, which ended before this one asked.
             Err(_) => app.ended_from_log(self.job.id).await?,
         };
@@ -103,7 +108,7 @@ pub(crate) fn completed(ended: &Ended) -> Result<Bytes, Error> {
             let end = ended.output.len() - usize::from(ended.output.ends_with(b"\n"));
             if ended.job.spec.stream { Ok(super::assemble::response(&ended.output)) } else { Ok(ended.output.slice(..end)) }
         }
-        State::Parked { failure } => Err(Error::from(failure)),
+        State::Parked { failure } => Err(Error::from(&**failure)),
         State::Ended(Outcome::Cancelled { why }) => Err(Error::unavailable(format!("the job was cancelled: {why}"), 5)),
         State::Ended(Outcome::Expired) => Err(Error::unavailable("the job's deadline passed before it was done", 5)),
         State::Queued | State::Deferred { .. } | State::Running { .. } => Err(Error::internal("the job has not ended")),
@@ -139,7 +144,7 @@ fn headers(response: &mut Response, job: &Job, kind: &'static str) {
 /// Nothing is sent until the first chunk, the end, or the hold's end: until then an error has its own status code.
 async fn stream(app: Arc<App>, mut waiting: Waiting, usage: bool) -> Result<Response, Error> {
     let live = app.live_config();
-    let mut chunks = app.engine.outputs().subscribe(waiting.job.id);
+    let mut chunks = app.engine.watch(waiting.job.id).await;
     let mut first = None;
     let hold = tokio::time::sleep(live.hold);
     tokio::pin!(hold);

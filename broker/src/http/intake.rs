@@ -158,7 +158,7 @@ pub(crate) fn new_job(app: &App, body: Bytes, fields: &Fields<'_>, arrival: &Arr
         tags: fields.tags.clone().unwrap_or_default(),
         decision: route.decision,
     };
-    Ok(NewJob { id: JobId::new(), spec: Box::new(spec), body })
+    Ok(NewJob { id: JobId::new(), spec: Arc::new(spec), body })
 }
 
 fn kind_of(fields: &Fields<'_>) -> Result<Kind, Error> {

@@ -18,7 +18,8 @@ use super::chat::Frames;
 use super::error::Error;
 use super::intake::{self, Arrival};
 use super::{App, Request};
-use crate::engine::{Ended, Part, Subscription, View};
+use crate::core::decide::{Command, Rejection};
+use crate::engine::{End, Ended, Part, Subscription, View};
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Wait {
@@ -75,19 +76,12 @@ pub(crate) async fn get(app: Arc<App>, id: &str) -> Result<Response, Error> {
 
 pub(crate) async fn cancel(app: Arc<App>, id: &str) -> Result<Response, Error> {
     let id = parse(id)?;
-    match app.engine.cancel(id, "cancelled by a client").await {
-        Ok(_) => {}
+    let found = match app.change(id, Command::Cancel { why: "cancelled by a client".into() }).await {
+        Ok(job) => View { job, ahead: None, expected_start: None },
         // A repeat is no mistake; another end is.
-        Err(crate::core::decide::Rejection::Unknown) => {
-            let found = app.find(id).await?;
-            if found.job.state.name() != "cancelled" {
-                return Err(crate::core::decide::Rejection::Ended(found.job.state.name()).into());
-            }
-        }
-        Err(crate::core::decide::Rejection::Ended("cancelled")) => {}
+        Err(Rejection::Ended("cancelled")) => app.find(id).await?,
         Err(rejection) => return Err(rejection.into()),
-    }
-    let found = app.find(id).await?;
+    };
     Ok(reply(StatusCode::OK, &show(&app, &found).await?))
 }
 
@@ -106,8 +100,7 @@ pub(crate) async fn requeue(app: Arc<App>, id: &str, body: &[u8]) -> Result<Resp
     if wish.max_attempts.is_some_and(|n| n == 0 || n > 100) {
         return Err(Error::bad_request("max_attempts", "`max_attempts` must be from 1 to 100"));
     }
-    app.find(id).await?;
-    app.engine.requeue(id, wish.max_attempts).await?;
+    app.change(id, Command::Requeue { max_attempts: wish.max_attempts }).await?;
     let found = app.find(id).await?;
     Ok(reply(StatusCode::OK, &show(&app, &found).await?))
 }
@@ -171,7 +164,7 @@ pub(crate) async fn stream(app: Arc<App>, id: &str, headers: &HeaderMap) -> Resu
     let id = parse(id)?;
     let seen = headers.get("last-event-id").and_then(|v| v.to_str().ok()).and_then(place);
     // Subscribe before looking: an end in between is seen by one of the two.
-    let mut chunks = app.engine.outputs().subscribe(id);
+    let mut chunks = app.engine.watch(id).await;
     let ended = app.engine.ended(id);
     let found = app.find(id).await?;
     let (frames, body) = mpsc::channel::<Bytes>(64);
@@ -196,7 +189,7 @@ pub(crate) async fn stream(app: Arc<App>, id: &str, headers: &HeaderMap) -> Resu
 /// Live chunks until the job's end; `false` when the reader has left.
 async fn follow(
     mut chunks: Option<Subscription>,
-    mut ended: oneshot::Receiver<Ended>,
+    mut ended: oneshot::Receiver<End>,
     at: &mut Option<(Token, u32)>,
     frames: &mpsc::Sender<Bytes>,
     keep_alive: Duration,

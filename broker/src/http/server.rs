@@ -216,5 +216,6 @@ async fn read_body(mut body: Incoming, limit: u64) -> Result<Bytes, Error> {
             }
         }
     }
-    Ok(single.unwrap_or_else(|| whole.freeze()))
+    // A piece of the connection's read buffer would keep all of it for as long as the job waits.
+    Ok(single.map_or_else(|| whole.freeze(), |data| Bytes::copy_from_slice(&data)))
 }

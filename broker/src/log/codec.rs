@@ -154,7 +154,7 @@ pub(super) mod tests {
             busy_ms: 34,
         };
         let failure = Failure { status: Some(503), retry_after_ms: Some(9), ..Failure::new(FailureKind::Busy, "full \"now\"") };
-        let spec = Box::new(Spec {
+        let spec = Arc::new(Spec {
             kind: Kind::Chat,
             targets: ["a".into(), "b".into()].into(),
             scope: Scope::default(),

@@ -4,12 +4,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use pullyard_schemas::job::{Job, Labels};
+use pullyard_schemas::job::{Job, Labels, apply};
 use pullyard_schemas::{Charge, JobId, Seq, Timestamp};
 
+use super::row::Row;
 use super::usage::{self, Cell, GroupBy, Sums, UsageRow};
+use crate::log::{self, LogReader};
 
-const CACHE_BYTES: u64 = 32 << 20;
+const CACHE_BYTES: u64 = 16 << 20;
+/// The key of cursor and floor, in one row.
+const MARKS: &[u8] = b"!";
 
 /// What an event changes here; the same live and on replay.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,8 +24,10 @@ pub struct Update {
     pub charge: Option<(Charge, Labels)>,
     /// The billed attempt failed.
     pub failed: bool,
-    /// The job, when the event ended it.
-    pub ended: Option<Box<Job>>,
+    /// The job, when the event laid it to rest.
+    pub rests: Option<Arc<Job>>,
+    /// A job that no longer rests, because a person has given it new attempts.
+    pub revived: Option<JobId>,
 }
 
 /// How opening went.
@@ -38,6 +44,8 @@ pub enum Error {
     Sled(#[from] sled::Error),
     #[error("read model: a row cannot be read: {0}")]
     Row(#[from] serde_json::Error),
+    #[error("read model: {0}")]
+    Log(#[from] log::Error),
     #[error("read model in {dir}: {source}")]
     Io { dir: PathBuf, source: std::io::Error },
     /// sled 0.34 panics on some damaged files.
@@ -58,12 +66,15 @@ pub struct Filter {
 }
 
 /// A key and its value.
-pub type Row = (Vec<u8>, Vec<u8>);
+pub type KeyValue = (Vec<u8>, Vec<u8>);
 
 /// Cheap to clone. Every call may touch the disk.
+///
+/// A job's row has what lists are filtered by and where its events are; the job itself is folded from the log.
 #[derive(Clone, Debug)]
 pub struct ReadModel {
     db: Arc<sled::Db>,
+    log: Arc<dyn LogReader>,
 }
 
 impl ReadModel {
@@ -71,11 +82,16 @@ impl ReadModel {
     ///
     /// # Errors
     /// When not even a fresh one can be made.
-    pub fn open(dir: &Path, log_last: Seq, log_first: Seq) -> Result<(Self, Opened), Error> {
+    pub fn open(dir: &Path, log: Arc<dyn LogReader>, log_last: Seq) -> Result<(Self, Opened), Error> {
         let existed = dir.exists();
-        let why = match Self::open_at(dir) {
-            Ok(model) => match model.distrust(existed, log_last, log_first) {
-                None => return Ok((model, Opened { rebuilt: None })),
+        let why = match Self::open_at(dir, log.clone()) {
+            Ok(model) => match model.distrust(existed, log_last) {
+                None => {
+                    if !existed {
+                        model.begin()?;
+                    }
+                    return Ok((model, Opened { rebuilt: None }));
+                }
                 Some(why) => why,
             },
             Err(error) => error.to_string(),
@@ -86,27 +102,34 @@ impl ReadModel {
             std::fs::remove_dir_all(&aside).map_err(io)?;
         }
         std::fs::rename(dir, &aside).map_err(io)?;
-        Ok((Self::open_at(dir)?, Opened { rebuilt: Some(why) }))
+        let model = Self::open_at(dir, log)?;
+        model.begin()?;
+        Ok((model, Opened { rebuilt: Some(why) }))
     }
 
-    fn open_at(dir: &Path) -> Result<Self, Error> {
+    fn open_at(dir: &Path, log: Arc<dyn LogReader>) -> Result<Self, Error> {
         guarded(|| {
             let db = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(Some(1_000)).open()?;
-            Ok(Self { db: Arc::new(db) })
+            Ok(Self { db: Arc::new(db), log })
         })
     }
 
-    fn distrust(&self, existed: bool, log_last: Seq, log_first: Seq) -> Option<String> {
-        let cursor = match guarded(|| Ok(self.db.get(b"!")?)) {
+    /// Leaves a mark by which an empty tree that was not empty before is recognised.
+    fn begin(&self) -> Result<(), Error> {
+        guarded(|| {
+            self.db.insert(MARKS, usage::to_bytes(&Sums::default()))?;
+            Ok(self.db.flush().map(|_| ())?)
+        })
+    }
+
+    fn distrust(&self, existed: bool, log_last: Seq) -> Option<String> {
+        let cursor = match guarded(|| Ok(self.db.get(MARKS)?)) {
             Ok(Some(row)) => usage::from_bytes(&row)[0],
             Ok(None) if existed && log_last > Seq(0) => return Some("it is empty though the log is not".to_owned()),
             Ok(None) => return None,
             Err(error) => return Some(error.to_string()),
         };
-        if cursor > log_last.0 {
-            return Some(format!("it has seen event {cursor}, but the log ends with {log_last}"));
-        }
-        (cursor + 1 < log_first.0).then(|| format!("it ends with event {cursor}, but the log begins with {log_first}"))
+        (cursor > log_last.0).then(|| format!("it has seen event {cursor}, but the log ends with {log_last}"))
     }
 
     /// The last event that has been applied.
@@ -122,7 +145,7 @@ impl ReadModel {
     }
 
     fn marks(&self) -> Sums {
-        guarded(|| Ok(self.db.get(b"!")?)).ok().flatten().map(|row| usage::from_bytes(&row)).unwrap_or_default()
+        guarded(|| Ok(self.db.get(MARKS)?)).ok().flatten().map(|row| usage::from_bytes(&row)).unwrap_or_default()
     }
 
     /// Applies updates in the order of the log, with the cursor, all or nothing; those already applied are passed over.
@@ -147,8 +170,11 @@ impl ReadModel {
                     };
                     usage::add(cell, &usage::sums_of(charge, update.failed));
                 }
-                if let Some(job) = &update.ended {
-                    batch.insert(job_key(job.id).as_slice(), serde_json::to_vec(job)?);
+                if let Some(id) = update.revived {
+                    batch.remove(job_key(id).as_slice());
+                }
+                if let Some(job) = &update.rests {
+                    batch.insert(job_key(job.id).as_slice(), Row::of(job).to_bytes()?);
                     if let (Some(key), Some(print)) = (idempotency_key(job), job.spec.fingerprint) {
                         let mut row = job.id.0.as_bytes().to_vec();
                         row.extend(print.to_be_bytes());
@@ -163,29 +189,44 @@ impl ReadModel {
                 marks[0] = marks[0].max(last.seq.0);
             }
             marks[1] = floor.0;
-            batch.insert(b"!", usage::to_bytes(&marks));
+            batch.insert(MARKS, usage::to_bytes(&marks));
             Ok(self.db.apply_batch(batch)?)
         })
     }
 
-    /// # Errors
-    /// When sled fails or the row is damaged.
-    pub fn job(&self, id: JobId) -> Result<Option<Job>, Error> {
-        guarded(|| self.db.get(job_key(id))?.map(|row| Ok(serde_json::from_slice(&row)?)).transpose())
-    }
-
-    /// Newest first, older than `before`.
+    /// A job at rest; `None` also when the log no longer has its events.
     ///
     /// # Errors
-    /// When sled fails or a row is damaged.
+    /// When sled or the log fails, or the row is damaged.
+    pub fn job(&self, id: JobId) -> Result<Option<Job>, Error> {
+        let row = guarded(|| Ok(self.db.get(job_key(id))?))?;
+        row.map_or(Ok(None), |row| self.job_of(&Row::from_bytes(&row)?))
+    }
+
+    fn job_of(&self, row: &Row<'_>) -> Result<Option<Job>, Error> {
+        let mut job = None;
+        for seq in row.history.iter() {
+            let Some(record) = self.log.read(*seq)? else { return Ok(None) };
+            // A log that contradicts the row is a row that is wrong.
+            let Ok(next) = apply(job, &record.envelope) else { return Ok(None) };
+            job = Some(next);
+        }
+        Ok(job)
+    }
+
+    /// Newest first, older than `before`. What the log no longer has is passed over.
+    ///
+    /// # Errors
+    /// When sled or the log fails, or a row is damaged.
     pub fn list(&self, filter: &Filter, before: Option<JobId>, limit: usize) -> Result<Vec<Job>, Error> {
         guarded(|| {
             let end = before.map_or_else(|| vec![b'j' + 1], |id| job_key(id).to_vec());
             let mut jobs = Vec::new();
-            for row in self.db.range(vec![b'j']..end).rev() {
-                let job: Job = serde_json::from_slice(&row?.1)?;
-                if filter.takes(&job) {
-                    jobs.push(job);
+            for entry in self.db.range(vec![b'j']..end).rev() {
+                let value = entry?.1;
+                let row = Row::from_bytes(&value)?;
+                if row.passes(filter) {
+                    jobs.extend(self.job_of(&row)?);
                     if jobs.len() >= limit {
                         break;
                     }
@@ -230,7 +271,7 @@ impl ReadModel {
     ///
     /// # Errors
     /// When sled fails.
-    pub fn dump(&self) -> Result<Vec<Row>, Error> {
+    pub fn dump(&self) -> Result<Vec<KeyValue>, Error> {
         guarded(|| self.db.iter().map(|row| Ok(row.map(|(k, v)| (k.to_vec(), v.to_vec()))?)).collect())
     }
 
@@ -240,19 +281,6 @@ impl ReadModel {
     /// When sled fails.
     pub fn flush(&self) -> Result<(), Error> {
         guarded(|| Ok(self.db.flush().map(|_| ())?))
-    }
-}
-
-impl Filter {
-    fn takes(&self, job: &Job) -> bool {
-        let is = |want: &Option<String>, have: Option<&str>| want.as_deref().is_none_or(|want| have == Some(want));
-        is(&self.state, Some(job.state.name()))
-            && is(&self.class, job.spec.labels.class.as_deref())
-            && is(&self.key, job.spec.labels.key.as_deref())
-            && is(&self.model, Some(job.target_name()))
-            && self.tag.as_ref().is_none_or(|tag| job.spec.tags.contains(tag))
-            && self.since.is_none_or(|since| job.submitted_at >= since)
-            && self.until.is_none_or(|until| job.submitted_at < until)
     }
 }
 

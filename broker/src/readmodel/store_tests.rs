@@ -1,38 +1,52 @@
 use std::sync::Arc;
 
 use pullyard_schemas::Usage;
-use pullyard_schemas::job::{BodyAt, Envelope, Event, SCHEMA_VERSION, Spec, apply};
+use pullyard_schemas::job::{BodyAt, Envelope, Event, SCHEMA_VERSION, Spec};
 
 use super::*;
 
-fn job(n: u128, key: &str) -> Job {
+/// Job `n` has the events `2n - 1` and `2n`.
+fn events(n: u64, key: &str) -> [Envelope; 2] {
     let spec: Spec = serde_json::from_value(serde_json::json!({
         "targets": ["m"], "max_attempts": 1, "max_attempts_per_target": 1, "timeout_ms": 1, "size": 1, "key": key,
         "idempotency_key": format!("i{n}"), "fingerprint": 7,
     }))
     .unwrap();
-    let id = JobId(uuid::Uuid::from_u128(n));
+    let id = JobId(uuid::Uuid::from_u128(u128::from(n)));
     let at = |seq, event| Envelope { seq: Seq(seq), at: Timestamp(1), v: SCHEMA_VERSION, job: id, event };
-    let job = apply(None, &at(1, Event::Submitted { spec: Box::new(spec), body: BodyAt::Inline })).unwrap();
-    apply(Some(job), &at(2, Event::Cancelled { why: "x".into() })).unwrap()
+    [at(2 * n - 1, Event::Submitted { spec: Arc::new(spec), body: BodyAt::Inline }), at(2 * n, Event::Cancelled { why: "x".into() })]
+}
+
+fn key_of(n: u64) -> &'static str {
+    if n.is_multiple_of(2) { "a" } else { "b" }
+}
+
+/// A log with the events of the first 60 jobs.
+fn sixty_jobs() -> Arc<dyn LogReader> {
+    let mut kept = log::MemoryLog::new();
+    let events = (1..=60).flat_map(|n| events(n, key_of(n)));
+    let records: Vec<_> = events.map(|envelope| log::Record { envelope, body: bytes::Bytes::new() }).collect();
+    log::EventLog::append(&mut kept, &records, log::Durability::Written).unwrap();
+    log::EventLog::reader(&kept)
 }
 
 fn update(seq: u64) -> Update {
     let charge =
         Charge { model: "m".into(), backend: "b".into(), usage: Usage { prompt: 3, completion: 2, cached: 1 }, cost_nanos: 10, busy_ms: 5 };
-    let key = if seq.is_multiple_of(2) { "a" } else { "b" };
+    let key = key_of(seq);
     let labels = Labels { key: Some(Arc::from(key)), class: None };
     Update {
         seq: Seq(seq),
         at: Timestamp(seq),
         charge: Some((charge, labels)),
         failed: seq.is_multiple_of(3),
-        ended: Some(Box::new(job(u128::from(seq), key))),
+        rests: events(seq, key).iter().fold(None, |job, e| Some(apply(job, e).unwrap())).map(Arc::new),
+        revived: None,
     }
 }
 
 fn open(dir: &Path, last: u64) -> (ReadModel, Opened) {
-    ReadModel::open(&dir.join("read"), Seq(last), Seq(1)).unwrap()
+    ReadModel::open(&dir.join("read"), sixty_jobs(), Seq(last)).unwrap()
 }
 
 #[test]

@@ -192,6 +192,8 @@ struct Watch {
 
 impl Watch {
     async fn run(self, discovered: watch::Sender<bool>) {
+        // Before the first configuration there is nobody to ask, and that is not yet an answer.
+        self.changed.notified().await;
         let mut asked: Vec<Arc<str>> = Vec::new();
         loop {
             // A change of health is published at once; models are asked for again in time, or when a backend is new.

@@ -90,7 +90,7 @@ impl Yard {
             );
         }
         let reader = file_log.reader();
-        let (read_model, found) = ReadModel::open(&dir.join("read"), file_log.last(), reader.first())?;
+        let (read_model, found) = ReadModel::open(&dir.join("read"), reader.clone(), file_log.last())?;
         if let Some(why) = found.rebuilt {
             tracing::warn!(%why, "the read model is rebuilt from the event log");
         }
@@ -98,14 +98,7 @@ impl Yard {
         let hub = Arc::new(OutputHub::default());
         let (words, reports) = mpsc::unbounded_channel();
         let transport = EmbeddedTransport::new(words, hub.clone(), config.lease);
-        let parts = engine::Parts {
-            log: Box::new(file_log),
-            projector,
-            floor: read_model.floor(),
-            cursor: read_model.cursor(),
-            hub,
-            clock: wall_clock,
-        };
+        let parts = engine::Parts { log: Box::new(file_log), projector, read_model: read_model.clone(), hub, clock: wall_clock };
         let options = engine::Options {
             policy: config.policy(),
             schedule: config.schedule(),

@@ -13,57 +13,70 @@ pub struct IllegalEvent {
     pub state: &'static str,
 }
 
-/// Folds one event into a job.
+/// Folds one event into a job, or begins one.
 ///
 /// # Errors
 /// When the event cannot follow the job's state. The job is lost to the caller then: an illegal
 /// event in the log means that nothing about the job can be trusted.
 pub fn apply(job: Option<Job>, envelope: &Envelope) -> Result<Job, IllegalEvent> {
+    let Some(mut job) = job else { return begin(envelope) };
+    fold(&mut job, envelope)?;
+    Ok(job)
+}
+
+fn begin(envelope: &Envelope) -> Result<Job, IllegalEvent> {
+    match &envelope.event {
+        Event::Submitted { spec, body } => Ok(Job {
+            id: envelope.job,
+            state: first_state(spec.not_before, envelope.at),
+            max_attempts: spec.max_attempts,
+            spec: spec.clone(),
+            body: *body,
+            submitted_at: envelope.at,
+            updated_at: envelope.at,
+            history: vec![envelope.seq],
+            attempts: 0,
+            attempts_here: 0,
+            next_token: Token(1),
+            target: 0,
+            failure: None,
+        }),
+        Event::Leased { .. }
+        | Event::Checkpointed { .. }
+        | Event::Completed { .. }
+        | Event::AttemptFailed { .. }
+        | Event::LeaseLost { .. }
+        | Event::Rerouted { .. }
+        | Event::Requeued { .. }
+        | Event::Cancelled { .. }
+        | Event::Expired
+        | Event::Parked { .. }
+        | Event::Accounted { .. } => {
+            Err(IllegalEvent { job: envelope.job, seq: envelope.seq, event: envelope.event.name(), state: "none" })
+        }
+    }
+}
+
+/// Folds one event into a job, in place. A job that refuses an event is as it was.
+///
+/// # Errors
+/// As [`apply`].
+pub fn fold(job: &mut Job, envelope: &Envelope) -> Result<(), IllegalEvent> {
     let illegal = |state: &'static str| IllegalEvent { job: envelope.job, seq: envelope.seq, event: envelope.event.name(), state };
-    let Some(mut job) = job else {
-        return match &envelope.event {
-            Event::Submitted { spec, body } => Ok(Job {
-                id: envelope.job,
-                state: first_state(spec.not_before, envelope.at),
-                max_attempts: spec.max_attempts,
-                spec: spec.clone(),
-                body: *body,
-                submitted_at: envelope.at,
-                updated_at: envelope.at,
-                history: vec![envelope.seq],
-                attempts: 0,
-                attempts_here: 0,
-                next_token: Token(1),
-                target: 0,
-                failure: None,
-            }),
-            Event::Leased { .. }
-            | Event::Checkpointed { .. }
-            | Event::Completed { .. }
-            | Event::AttemptFailed { .. }
-            | Event::LeaseLost { .. }
-            | Event::Rerouted { .. }
-            | Event::Requeued { .. }
-            | Event::Cancelled { .. }
-            | Event::Expired
-            | Event::Parked { .. }
-            | Event::Accounted { .. } => Err(illegal("none")),
-        };
-    };
     let state = job.state.name();
     match &envelope.event {
         Event::Submitted { .. } => return Err(illegal(state)),
         Event::Leased { token, worker, backend, model, until } => match job.state {
             State::Queued | State::Deferred { .. } if *token == job.next_token => {
                 job.state = State::Running {
-                    lease: Lease {
+                    lease: Box::new(Lease {
                         token: *token,
                         worker: worker.clone(),
                         backend: backend.clone(),
                         model: model.clone(),
                         since: envelope.at,
                         until: *until,
-                    },
+                    }),
                 };
                 job.next_token = Token(token.0 + 1);
                 job.attempts += 1;
@@ -72,14 +85,19 @@ pub fn apply(job: Option<Job>, envelope: &Envelope) -> Result<Job, IllegalEvent>
             _ => return Err(illegal(state)),
         },
         Event::Checkpointed { token, .. } => {
-            held(&job, *token).ok_or_else(|| illegal(state))?;
+            held(job, *token).ok_or_else(|| illegal(state))?;
         }
         Event::Completed { token, charge, finish, body } => {
-            held(&job, *token).ok_or_else(|| illegal(state))?;
-            job.state = State::Ended(Outcome::Completed { seq: envelope.seq, charge: charge.clone(), finish: finish.clone(), body: *body });
+            held(job, *token).ok_or_else(|| illegal(state))?;
+            job.state = State::Ended(Outcome::Completed {
+                seq: envelope.seq,
+                charge: Box::new(charge.clone()),
+                finish: finish.clone(),
+                body: *body,
+            });
         }
         Event::AttemptFailed { token, failure, retry_at, counts, .. } => {
-            held(&job, *token).ok_or_else(|| illegal(state))?;
+            held(job, *token).ok_or_else(|| illegal(state))?;
             if !counts {
                 job.attempts -= 1;
                 job.attempts_here -= 1;
@@ -88,7 +106,7 @@ pub fn apply(job: Option<Job>, envelope: &Envelope) -> Result<Job, IllegalEvent>
             job.state = retry_state(*retry_at, envelope.at);
         }
         Event::LeaseLost { token, retry_at } => {
-            held(&job, *token).ok_or_else(|| illegal(state))?;
+            held(job, *token).ok_or_else(|| illegal(state))?;
             job.state = retry_state(*retry_at, envelope.at);
         }
         Event::Rerouted { to, .. } => match job.state {
@@ -108,16 +126,16 @@ pub fn apply(job: Option<Job>, envelope: &Envelope) -> Result<Job, IllegalEvent>
             _ => return Err(illegal(state)),
         },
         Event::Cancelled { why } => {
-            not_ended(&job).ok_or_else(|| illegal(state))?;
+            not_ended(job).ok_or_else(|| illegal(state))?;
             job.state = State::Ended(Outcome::Cancelled { why: why.clone() });
         }
         Event::Expired => {
-            not_ended(&job).ok_or_else(|| illegal(state))?;
+            not_ended(job).ok_or_else(|| illegal(state))?;
             job.state = State::Ended(Outcome::Expired);
         }
         Event::Parked { failure } => match job.state {
             State::Queued | State::Deferred { .. } => {
-                job.state = State::Parked { failure: failure.clone() };
+                job.state = State::Parked { failure: Box::new(failure.clone()) };
             }
             _ => return Err(illegal(state)),
         },
@@ -125,7 +143,7 @@ pub fn apply(job: Option<Job>, envelope: &Envelope) -> Result<Job, IllegalEvent>
     }
     job.history.push(envelope.seq);
     job.updated_at = envelope.at;
-    Ok(job)
+    Ok(())
 }
 
 fn first_state(not_before: Option<Timestamp>, now: Timestamp) -> State {

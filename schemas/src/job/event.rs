@@ -39,7 +39,7 @@ pub enum BodyAt {
 pub enum Event {
     /// Carries the request's body.
     Submitted {
-        spec: Box<Spec>,
+        spec: Arc<Spec>,
         #[serde(default)]
         body: BodyAt,
     },

@@ -5,7 +5,7 @@ mod event;
 mod spec;
 mod state;
 
-pub use apply::{IllegalEvent, apply};
+pub use apply::{IllegalEvent, apply, fold};
 pub use event::{BodyAt, Envelope, Event, SCHEMA_VERSION};
 pub use spec::{Decision, Kind, Labels, OnInterrupt, Spec};
 pub use state::{Job, Lease, Outcome, State};

@@ -42,7 +42,7 @@ pub struct Labels {
 }
 
 /// Why the job goes where it goes; stored with it.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Decision {
     /// The rule that decided.

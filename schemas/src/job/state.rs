@@ -22,7 +22,7 @@ pub struct Lease {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Outcome {
-    Completed { seq: Seq, charge: Charge, finish: Option<Arc<str>>, body: BodyAt },
+    Completed { seq: Seq, charge: Box<Charge>, finish: Option<Arc<str>>, body: BodyAt },
     Cancelled { why: Arc<str> },
     Expired,
 }
@@ -37,11 +37,11 @@ pub enum State {
         until: Timestamp,
     },
     Running {
-        lease: Lease,
+        lease: Box<Lease>,
     },
     /// Out of attempts, kept for a person.
     Parked {
-        failure: Failure,
+        failure: Box<Failure>,
     },
     Ended(Outcome),
 }
@@ -60,6 +60,12 @@ impl State {
         }
     }
 
+    /// Nothing more happens by itself: the job has ended, or waits for a person.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        matches!(self, Self::Ended(_) | Self::Parked { .. })
+    }
+
     /// No event but `Accounted` may follow.
     #[must_use]
     pub fn is_terminal(&self) -> bool {
@@ -71,7 +77,7 @@ impl State {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Job {
     pub id: JobId,
-    pub spec: Box<Spec>,
+    pub spec: Arc<Spec>,
     pub body: BodyAt,
     pub state: State,
     pub submitted_at: Timestamp,

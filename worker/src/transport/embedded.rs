@@ -62,6 +62,8 @@ struct Inner {
     /// High and low track of each lane.
     lanes: HashMap<Lane, [VecDeque<Waiting>; 2]>,
     held: HashMap<Attempt, Held>,
+    /// No delivery is late before this; `None` when none is held.
+    late_from: Option<Instant>,
     /// Pulls that found nothing, by rank and then by arrival.
     pulls: BTreeMap<(u8, u64), (Vec<Lane>, oneshot::Sender<()>)>,
     counter: u64,
@@ -107,13 +109,18 @@ impl Inner {
 
     /// Puts back what nobody extended; answers when to look again.
     fn reclaim(&mut self, now: Instant) -> Option<Instant> {
+        // Extending only makes it later, so most calls have nothing to look through.
+        if self.late_from.is_none_or(|at| at > now) {
+            return self.late_from;
+        }
         let late: Vec<Attempt> = self.held.iter().filter(|(_, held)| held.until <= now).map(|(attempt, _)| *attempt).collect();
         for attempt in late {
             if let Some(held) = self.held.remove(&attempt) {
                 self.put(Waiting { offer: held.offer, body: held.body }, true);
             }
         }
-        self.held.values().map(|held| held.until).min()
+        self.late_from = self.held.values().map(|held| held.until).min();
+        self.late_from
     }
 
     fn take(&mut self, lanes: &[Lane], n: usize, until: Instant) -> Vec<(Attempt, u64)> {
@@ -127,6 +134,7 @@ impl Inner {
                     let attempt = (waiting.offer.job, waiting.offer.token);
                     let held =
                         Held { offer: waiting.offer, body: waiting.body, until, cancelled: CancellationToken::new(), pull: self.counter };
+                    self.late_from = Some(self.late_from.map_or(until, |at| at.min(until)));
                     self.held.insert(attempt, held);
                     taken.push((attempt, self.counter));
                 }

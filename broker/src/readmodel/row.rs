@@ -1,0 +1,65 @@
+//! A job's row: what lists are filtered by, and where its events are.
+
+use std::borrow::Cow;
+
+use pullyard_schemas::job::Job;
+use pullyard_schemas::{Seq, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::store::Filter;
+
+/// Names are short because sled rewrites rows many times.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Row<'a> {
+    #[serde(rename = "s", borrow)]
+    state: Cow<'a, str>,
+    #[serde(rename = "m", borrow)]
+    model: Cow<'a, str>,
+    #[serde(rename = "c", borrow, default, skip_serializing_if = "Option::is_none")]
+    class: Option<Cow<'a, str>>,
+    #[serde(rename = "k", borrow, default, skip_serializing_if = "Option::is_none")]
+    key: Option<Cow<'a, str>>,
+    #[serde(rename = "t", default, skip_serializing_if = "nothing")]
+    tags: Cow<'a, [String]>,
+    #[serde(rename = "a")]
+    submitted_at: Timestamp,
+    #[serde(rename = "h")]
+    pub(super) history: Cow<'a, [Seq]>,
+}
+
+impl<'a> Row<'a> {
+    pub(super) fn of(job: &'a Job) -> Self {
+        Self {
+            state: job.state.name().into(),
+            model: (&**job.target_name()).into(),
+            class: job.spec.labels.class.as_deref().map(Into::into),
+            key: job.spec.labels.key.as_deref().map(Into::into),
+            tags: (&job.spec.tags).into(),
+            submitted_at: job.submitted_at,
+            history: (&job.history).into(),
+        }
+    }
+
+    pub(super) fn to_bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
+        serde_json::to_vec(self)
+    }
+
+    pub(super) fn from_bytes(bytes: &'a [u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(bytes)
+    }
+
+    pub(super) fn passes(&self, filter: &Filter) -> bool {
+        let is = |want: &Option<String>, have: Option<&str>| want.as_deref().is_none_or(|want| have == Some(want));
+        is(&filter.state, Some(&self.state))
+            && is(&filter.class, self.class.as_deref())
+            && is(&filter.key, self.key.as_deref())
+            && is(&filter.model, Some(&self.model))
+            && filter.tag.as_ref().is_none_or(|tag| self.tags.contains(tag))
+            && filter.since.is_none_or(|since| self.submitted_at >= since)
+            && filter.until.is_none_or(|until| self.submitted_at < until)
+    }
+}
+
+fn nothing(tags: &[String]) -> bool {
+    tags.is_empty()
+}
