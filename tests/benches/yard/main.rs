@@ -59,6 +59,9 @@ impl Run<'_> {
     }
 }
 
+/// The share of the machine that others may take before figures say little.
+const QUIET: f64 = 0.1;
+
 fn main() -> ExitCode {
     let done = match std::env::var(child::ROLE) {
         Ok(role) => act(&role),
@@ -119,7 +122,9 @@ fn bench() -> anyhow::Result<ExitCode> {
             run.report.failed(name, &error);
         }
     }
-    let others = format!("{:.0} % of the cores' time", used.by_others()? * 100.0);
+    let others = used.by_others()?;
+    let verdict = if others > QUIET { "; that is too much, run it again on a quiet machine" } else { "" };
+    let others = format!("{:.0} % of the cores' time{verdict}", others * 100.0);
     println!("\ntaken by others during the run: {others}");
     conditions.push(("taken by others during the run", others));
     run.report.print();

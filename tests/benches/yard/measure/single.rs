@@ -36,7 +36,9 @@ pub(crate) fn run(run: &mut Run<'_>) -> anyhow::Result<()> {
         rounds.push([direct, pass, flush, relaxed, disk]);
     }
 
-    let [direct, pass, flush, relaxed, disk] = std::array::from_fn(|nth| median(rounds.iter().map(|r| r[nth])));
+    let [direct, pass, flush, relaxed] = std::array::from_fn(|nth| median(rounds.iter().map(|r| r[nth])));
+    // Of the quietest round: where cores are short, a wait for one would count as the disk's and lower the bar.
+    let disk = rounds.iter().map(|r| r[4]).fold(f64::INFINITY, f64::min);
     let (pass, flush, relaxed) = (pass - direct, flush - direct, relaxed - direct);
     let compared = format!("pass-through adds {}, one fdatasync takes {}", time(pass), time(disk));
     let relaxed_most = BAR * pass;
