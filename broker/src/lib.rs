@@ -1,5 +1,6 @@
 //! Decides and remembers: engine, event log, read model, HTTP APIs.
 
+pub mod blobs;
 pub mod cli;
 pub mod config;
 pub mod core;

@@ -1,1 +1,14 @@
-//! End-to-end tests.
+//! End-to-end tests against the real binary, one file per scenario.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+mod auth;
+mod cli;
+mod crash;
+mod disk;
+mod fuzz;
+mod jobs;
+mod large;
+mod limits;
+mod misbehave;
+mod promises;
+mod shim;

@@ -1,1 +1,47 @@
-//! The harness for end-to-end tests.
+//! The harness for end-to-end tests: the real broker as a process, a model server that misbehaves on demand, and clients.
+//!
+//! - [`TestBroker`]: the binary under test, which can be killed, stopped and started again on its data.
+//! - [`FakeModel`]: an OpenAI-compatible server that does as it is told and remembers what it was asked.
+//! - [`Ledger`]: what the log's files say.
+//! - [`Client`], [`Events`]: what an application does; [`Wire`]: what no application should do.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a harness that cannot go on fails the test")]
+
+mod broker;
+mod client;
+mod ledger;
+mod model;
+mod wire;
+
+use std::time::{Duration, Instant};
+
+pub use broker::{Setup, TestBroker, binary};
+pub use client::{Client, Event, Events, Reply, chat, errors_are_explained};
+pub use ledger::{Ledger, Story};
+pub use model::{Answer, Behaviour, Counts, FakeModel, Full, Seen};
+pub use wire::{Raw, Wire};
+
+/// Everything that should happen happens within this, also on a slow machine.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Retries that do not make tests wait.
+pub const QUICK: &str = "retries: {backoff: 20ms, backoff_max: 200ms}\n";
+
+/// Looks until there is something to see.
+pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(start.elapsed() < PATIENCE, "this never came: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Dice for a test; the seed is printed, and taken from `PULLYARD_SEED` when it is set.
+#[must_use]
+pub fn dice(test: &str) -> fastrand::Rng {
+    let seed = std::env::var("PULLYARD_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
+    println!("{test}: PULLYARD_SEED={seed}");
+    fastrand::Rng::with_seed(seed)
+}

@@ -1,5 +1,6 @@
 //! The pull loop: a backend takes a job only when it has a free slot, and nothing else stands against it.
 
+use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -107,6 +108,15 @@ pub struct Worker {
     stop: CancellationToken,
     abort: CancellationToken,
     attempts: TaskTracker,
+    /// Of each backend, by its name.
+    slots: Mutex<HashMap<Arc<str>, Slots>>,
+}
+
+/// A backend's slots. They outlive a change of its settings, because what runs then still holds them.
+#[derive(Debug)]
+struct Slots {
+    free: Arc<Semaphore>,
+    total: usize,
 }
 
 impl Worker {
@@ -114,7 +124,15 @@ impl Worker {
     #[must_use]
     pub fn new(id: WorkerId, transport: Arc<dyn Transport>, hold: Duration) -> Self {
         let extend_every = (hold / 3).max(Duration::from_millis(10));
-        Self { id, transport, extend_every, stop: CancellationToken::new(), abort: CancellationToken::new(), attempts: TaskTracker::new() }
+        Self {
+            id,
+            transport,
+            extend_every,
+            stop: CancellationToken::new(),
+            abort: CancellationToken::new(),
+            attempts: TaskTracker::new(),
+            slots: Mutex::default(),
+        }
     }
 
     /// Starts to pull for a backend, until `removed` fires or the worker drains.
@@ -136,7 +154,7 @@ impl Worker {
             abort: self.abort.clone(),
         };
         let puller = Puller {
-            slots: Arc::new(Semaphore::new(spec.slots)),
+            slots: self.slots(&spec),
             spec,
             gate: Arc::new((Mutex::new(gate), Notify::new())),
             around,
@@ -153,6 +171,26 @@ impl Worker {
             }
         });
         seen
+    }
+
+    /// The backend's slots, as many as it shall have now.
+    fn slots(&self, spec: &BackendSpec) -> Arc<Semaphore> {
+        let mut all = lock(&self.slots);
+        let slots = all.entry(spec.name.clone()).or_insert_with(|| Slots { free: Arc::new(Semaphore::new(0)), total: 0 });
+        slots.free.add_permits(spec.slots.saturating_sub(slots.total));
+        let surplus = slots.total.saturating_sub(spec.slots);
+        let held = surplus - slots.free.forget_permits(surplus);
+        if held > 0 {
+            // They go as the attempts that hold them end.
+            let (free, held) = (slots.free.clone(), u32::try_from(held).unwrap_or(u32::MAX));
+            tokio::spawn(async move {
+                if let Ok(permits) = free.acquire_many_owned(held).await {
+                    permits.forget();
+                }
+            });
+        }
+        slots.total = spec.slots;
+        slots.free.clone()
     }
 
     /// Stops pulling, lets running attempts end until `patience` is over, and gives the rest back.

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
+use rustix::process::Signal;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -101,6 +102,8 @@ async fn serve(args: &ServeArgs, env: Env) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut hangup = signal(SignalKind::hangup())?;
+    // Unheard, it ends the program; heard, a file that may not grow is a full disk, which the log knows how to bear.
+    let _too_large = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?;
     let data = config.data_dir(&env);
     let mut yard = Yard::open(config, env)?;
     let stop = CancellationToken::new();
@@ -122,9 +125,9 @@ async fn serve(args: &ServeArgs, env: Env) -> anyhow::Result<()> {
         _ = terminate.recv() => tracing::warn!("told to stop twice: running attempts are given back now"),
         _ = interrupt.recv() => tracing::warn!("told to stop twice: running attempts are given back now"),
     }
+    yard.close().await;
     stop.cancel();
     let _ = connections.await;
-    yard.close().await;
     tracing::info!("stopped");
     Ok(())
 }

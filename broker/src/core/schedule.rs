@@ -61,6 +61,8 @@ pub enum FullScope {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full {
     pub scope: FullScope,
+    /// `jobs` or `bytes`.
+    pub unit: &'static str,
     pub limit: u64,
     pub have: u64,
 }
@@ -135,11 +137,11 @@ impl Schedule {
     pub fn admit(&self, key: &str, size: u64) -> Result<(), Full> {
         let limits = &self.options.limits;
         let (jobs, bytes) = self.keys.ids.get(key).and_then(|k| self.per_key.get(k)).copied().unwrap_or_default();
-        let full = |scope, limit, have, more: u64| if have + more > limit { Err(Full { scope, limit, have }) } else { Ok(()) };
-        full(FullScope::All, limits.max_jobs, self.waiting as u64, 1)?;
-        full(FullScope::All, limits.max_bytes, self.bytes, size)?;
-        full(FullScope::Key, limits.max_jobs_per_key, jobs, 1)?;
-        full(FullScope::Key, limits.max_bytes_per_key, bytes, size)
+        let full = |scope, unit, limit, have, more: u64| if have + more > limit { Err(Full { scope, unit, limit, have }) } else { Ok(()) };
+        full(FullScope::All, "jobs", limits.max_jobs, self.waiting as u64, 1)?;
+        full(FullScope::All, "bytes", limits.max_bytes, self.bytes, size)?;
+        full(FullScope::Key, "jobs", limits.max_jobs_per_key, jobs, 1)?;
+        full(FullScope::Key, "bytes", limits.max_bytes_per_key, bytes, size)
     }
 
     /// Puts a job among the waiting; one that waits already stays where it is.

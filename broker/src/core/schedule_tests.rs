@@ -169,11 +169,11 @@ fn bounds_name_whose_they_are() {
     options.limits = Limits { max_jobs: 3, max_bytes: 1_000, max_jobs_per_key: 2, max_bytes_per_key: 15 };
     let mut schedule = Schedule::new(options);
     schedule.push(&entry(1, Band::Normal, "a", 0));
-    assert_eq!(schedule.admit("a", 10), Err(Full { scope: FullScope::Key, limit: 15, have: 10 }));
+    assert_eq!(schedule.admit("a", 10), Err(Full { scope: FullScope::Key, unit: "bytes", limit: 15, have: 10 }));
     assert_eq!(schedule.admit("b", 10), Ok(()));
     schedule.push(&entry(2, Band::Normal, "b", 0));
     schedule.push(&entry(3, Band::Normal, "c", 0));
-    assert_eq!(schedule.admit("d", 1), Err(Full { scope: FullScope::All, limit: 3, have: 3 }));
+    assert_eq!(schedule.admit("d", 1), Err(Full { scope: FullScope::All, unit: "jobs", limit: 3, have: 3 }));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use pullyard_schemas::job::{Event, Job, Outcome, State, fold};
+use pullyard_schemas::job::{BodyAt, Event, Job, Outcome, State, fold};
 use pullyard_schemas::{JobId, Seq, Timestamp, Token};
 
 use super::commit::Ack;
@@ -79,7 +79,8 @@ impl Engine {
         let rests = if job.state.is_at_rest() { self.jobs.remove(&id).map(|job| Arc::new(*job)) } else { None };
         self.count(&envelope.event);
         self.group.updates.extend(update_of(&envelope, &labels, rests.as_ref()));
-        let body = if matches!(envelope.event, Event::Completed { .. }) { output.clone() } else { Bytes::new() };
+        let inline = matches!(envelope.event, Event::Completed { body: BodyAt::Inline, .. });
+        let body = if inline { output.clone() } else { Bytes::new() };
         self.group.records.push(Record { envelope, body });
         if let Some((lane, since)) = released {
             self.leases.remove(&id);

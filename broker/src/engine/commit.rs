@@ -2,7 +2,7 @@
 //! answers that promise something.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -67,6 +67,19 @@ pub(super) struct Group {
     pub(super) acks: Vec<Ack>,
     pub(super) updates: Vec<Update>,
     pub(super) floor: Seq,
+    /// Events before this one may go.
+    pub(super) retain: Option<Seq>,
+}
+
+impl Group {
+    /// Takes a later group behind this one.
+    fn absorb(&mut self, later: Self) {
+        self.records.extend(later.records);
+        self.acks.extend(later.acks);
+        self.updates.extend(later.updates);
+        self.floor = later.floor;
+        self.retain = later.retain.or(self.retain);
+    }
 }
 
 pub(super) struct Committer {
@@ -144,18 +157,22 @@ impl Worker {
                 },
             };
             let mut group = first;
-            for more in waiting.try_iter() {
-                group.records.extend(more.records);
-                group.acks.extend(more.acks);
-                group.updates.extend(more.updates);
-                group.floor = more.floor;
+            waiting.try_iter().for_each(|more| group.absorb(more));
+            if !self.write(&mut group, waiting) {
+                break;
             }
-            self.write(&mut group);
             self.hold(group.updates, group.floor);
             for ack in group.acks {
                 deliver(ack, &self.hub);
             }
             self.release();
+            if let Some(keep) = group.retain {
+                match self.log.retain(keep) {
+                    Ok(0) => {}
+                    Ok(bytes) => tracing::info!(bytes, "old events are gone, as `log.retain` says"),
+                    Err(error) => tracing::warn!(%error, "old events cannot be removed"),
+                }
+            }
         }
         self.sync();
     }
@@ -194,17 +211,27 @@ impl Worker {
     }
 
     /// Returns only when the group is written: events that were applied are never dropped. Until then intake is
-    /// closed, and who waits for a promise in this group is told that there will be none.
-    fn write(&mut self, group: &mut Group) {
-        let promised = self.flushing.before_answers && group.acks.iter().any(Ack::promises);
+    /// closed, and who waits for a promise, in this group or in one that comes meanwhile, is told that there will be none.
+    /// `false` when the engine has stopped instead: nobody was promised what is lost then, and the program must end.
+    fn write(&mut self, group: &mut Group, waiting: &Receiver<Group>) -> bool {
         let mut told = false;
-        while let Err(error) = self.append(&group.records, promised) {
+        while let Err(error) = self.append(&group.records, self.flushing.before_answers && group.acks.iter().any(Ack::promises)) {
             let why: Arc<str> = error.to_string().into();
             if !told {
                 tracing::error!(%error, "event log cannot be written; intake is closed until it can");
                 told = true;
             }
             self.stall.set(Some(why.clone()));
+            loop {
+                match waiting.try_recv() {
+                    Ok(more) => group.absorb(more),
+                    Err(TryRecvError::Empty) => break,
+                    Err(TryRecvError::Disconnected) => {
+                        tracing::error!(events = group.records.len(), "the broker stops without the events that could not be written");
+                        return false;
+                    }
+                }
+            }
             refuse(&mut group.acks, &why, &self.engine);
             std::thread::sleep(RETRY);
         }
@@ -215,6 +242,7 @@ impl Worker {
         if let Some(last) = group.records.last() {
             self.written.store(last.envelope.seq.0, Ordering::Release);
         }
+        true
     }
 
     fn append(&mut self, records: &[Record], flush: bool) -> Result<(), crate::log::Error> {
@@ -249,9 +277,9 @@ fn refuse(acks: &mut Vec<Ack>, why: &Arc<str>, engine: &mpsc::WeakUnboundedSende
                 let _ = answer.send(Err(Refusal::Stalled(why.clone())));
             }
             Ack::Silent(job) => tell(job),
-            other @ (Ack::Accepted(..) | Ack::Taken(..) | Ack::Ended(..) | Ack::Changed(..) | Ack::Viewed(..) | Ack::Close(_)) => {
-                acks.push(other);
-            }
+            // What cannot be said now is asked again by who wants to know it.
+            Ack::Changed(..) | Ack::Viewed(..) => {}
+            other @ (Ack::Accepted(..) | Ack::Taken(..) | Ack::Ended(..) | Ack::Close(_)) => acks.push(other),
         }
     }
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use pullyard_schemas::job::{Job, Spec};
-use pullyard_schemas::{JobId, Lane};
+use pullyard_schemas::job::{BodyAt, Job, Spec};
+use pullyard_schemas::{JobId, Lane, Seq};
+use pullyard_worker::transport::embedded::Incoming;
 use tokio::sync::{mpsc, oneshot};
 
 use super::commit::Stall;
@@ -43,8 +44,8 @@ pub struct Ended {
 /// Why a submission was not taken.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Refusal {
-    #[error("{what} ({have} waiting, {limit} allowed)")]
-    Full { per_key: bool, what: &'static str, limit: u64, have: u64, retry_after: Duration },
+    #[error("{what} ({have} {unit} waiting, {limit} allowed)")]
+    Full { per_key: bool, what: &'static str, unit: &'static str, limit: u64, have: u64, retry_after: Duration },
     #[error("the event log cannot be written: {0}")]
     Stalled(Arc<str>),
     #[error("the idempotency key was used with another request (job {0})")]
@@ -88,10 +89,35 @@ pub(super) enum Reply {
     End(oneshot::Sender<End>),
 }
 
+impl Reply {
+    pub(super) fn refuse(self, refusal: Refusal) {
+        match self {
+            Self::Accepted { accepted, .. } => drop(accepted.send(Err(refusal))),
+            Self::End(end) => drop(end.send(Err(refusal))),
+        }
+    }
+
+    /// The client has left before it was told anything.
+    pub(super) fn is_closed(&self) -> bool {
+        match self {
+            Self::Accepted { accepted, .. } => accepted.is_closed(),
+            Self::End(end) => end.is_closed(),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Submission {
     pub(super) new: NewJob,
     pub(super) reply: Reply,
+    /// Where the body is by now.
+    pub(super) at: BodyAt,
+}
+
+impl Submission {
+    fn new(new: NewJob, reply: Reply) -> Self {
+        Self { new, reply, at: BodyAt::Inline }
+    }
 }
 
 /// Where the answer to a change goes.
@@ -100,6 +126,10 @@ pub(super) type Done = oneshot::Sender<Result<Arc<Job>, Rejection>>;
 #[derive(Debug)]
 pub(super) enum Input {
     Submit(Submission),
+    /// A report whose output has been written beside the log.
+    Reported(Incoming, BodyAt),
+    /// Events before this one are no longer wanted.
+    Retain(Seq),
     Change {
         job: JobId,
         command: Command,
@@ -168,7 +198,7 @@ impl Handle {
     /// When the queue is full, the log cannot be written, or the broker is stopping; then there is no such job.
     pub async fn submit(&self, new: NewJob) -> Result<Accepted, Refusal> {
         let (accepted, answer) = oneshot::channel();
-        self.send(Input::Submit(Submission { new, reply: Reply::Accepted { accepted, end: None, promise: true } }));
+        self.send(Input::Submit(Submission::new(new, Reply::Accepted { accepted, end: None, promise: true })));
         answer.await.unwrap_or(Err(Refusal::Draining))
     }
 
@@ -177,14 +207,14 @@ impl Handle {
     pub fn submit_and_wait(&self, new: NewJob, promise: bool) -> (oneshot::Receiver<Result<Accepted, Refusal>>, oneshot::Receiver<End>) {
         let (accepted, answer) = oneshot::channel();
         let (end, ended) = oneshot::channel();
-        self.send(Input::Submit(Submission { new, reply: Reply::Accepted { accepted, end: Some(end), promise } }));
+        self.send(Input::Submit(Submission::new(new, Reply::Accepted { accepted, end: Some(end), promise })));
         (answer, ended)
     }
 
     /// For a client that waits and hears nothing before the end, which is on disk then.
     pub fn run(&self, new: NewJob) -> oneshot::Receiver<End> {
         let (end, ended) = oneshot::channel();
-        self.send(Input::Submit(Submission { new, reply: Reply::End(end) }));
+        self.send(Input::Submit(Submission::new(new, Reply::End(end))));
         ended
     }
 
@@ -264,6 +294,11 @@ impl Handle {
         self.send(Input::Capacity(lanes));
     }
 
+    /// Lets the log drop what is before this event, as far as no live job needs it.
+    pub fn retain(&self, keep: Seq) {
+        self.send(Input::Retain(keep));
+    }
+
     /// Stops intake.
     pub fn drain(&self) {
         self.send(Input::Drain);
@@ -272,6 +307,12 @@ impl Handle {
     /// Ends the engine after what was asked before; whoever still waits hears that the broker stops.
     pub fn stop(&self) {
         self.send(Input::Stop);
+    }
+
+    /// Whether the engine has ended: then an unanswered question means nothing about a job.
+    #[must_use]
+    pub fn has_stopped(&self) -> bool {
+        self.inputs.is_closed()
     }
 
     /// The output of a live job from its start, also when its attempt has yet to begin.

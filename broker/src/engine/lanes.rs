@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use pullyard_schemas::job::Job;
+use pullyard_schemas::job::{BodyAt, Job};
 use pullyard_schemas::work::Offer;
 use pullyard_schemas::{JobId, Lane, Seq, Timestamp};
 use pullyard_worker::transport::{Body, BodySource, BoxFuture};
@@ -12,6 +12,7 @@ use pullyard_worker::transport::{Body, BodySource, BoxFuture};
 use super::change::entry_of;
 use super::timers::Timer;
 use super::turn::{Engine, Offered};
+use crate::blobs::{Blobs, Name};
 use crate::core::decide::Command;
 use crate::core::schedule::expected_wait;
 use crate::log::LogReader;
@@ -197,7 +198,13 @@ impl Engine {
                 on_interrupt: job.spec.on_interrupt,
                 timeout_ms: job.spec.timeout_ms,
             };
-            let stored = || Body::Stored(Arc::new(Stored { reader: self.reader.clone(), seq: job.submitted_seq() }));
+            let stored = || {
+                let source: Arc<dyn BodySource> = match job.body {
+                    BodyAt::Inline => Arc::new(InLog { reader: self.reader.clone(), seq: job.submitted_seq() }),
+                    BodyAt::Blob => Arc::new(InFile(self.blobs.clone())),
+                };
+                Body::Stored(source)
+            };
             let body = self.bodies.get(&id).cloned().map_or_else(stored, Body::Ready);
             self.transport.offer(offer, body);
         }
@@ -206,12 +213,12 @@ impl Engine {
 
 /// A waiting job's body, read from the log when its attempt starts.
 #[derive(Debug)]
-struct Stored {
+struct InLog {
     reader: Arc<dyn LogReader>,
     seq: Seq,
 }
 
-impl BodySource for Stored {
+impl BodySource for InLog {
     fn fetch(&self, _job: JobId) -> BoxFuture<'_, Result<Bytes, String>> {
         Box::pin(async move {
             let (reader, seq) = (self.reader.clone(), self.seq);
@@ -221,6 +228,20 @@ impl BodySource for Stored {
                 Ok(None) => Err(format!("event {} is not in the log", self.seq)),
                 Err(error) => Err(error.to_string()),
             }
+        })
+    }
+}
+
+/// A large one, from its file.
+#[derive(Debug)]
+struct InFile(Blobs);
+
+impl BodySource for InFile {
+    fn fetch(&self, job: JobId) -> BoxFuture<'_, Result<Bytes, String>> {
+        Box::pin(async move {
+            let blobs = self.0.clone();
+            let read = tokio::task::spawn_blocking(move || blobs.get(Name::Request(job))).await.map_err(|e| e.to_string())?;
+            read.map_err(|e| format!("the request's file cannot be read: {e}"))
         })
     }
 }

@@ -10,6 +10,7 @@ mod commit;
 mod handle;
 mod intern;
 mod lanes;
+mod large;
 mod output;
 mod recover;
 mod report;

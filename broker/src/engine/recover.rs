@@ -32,8 +32,10 @@ pub(super) fn live_jobs(reader: &dyn LogReader, read_model: &ReadModel, projecto
     reader.replay(floor.min(cursor.next()), &mut |record| {
         let envelope = &record.envelope;
         let known = jobs.remove(&envelope.job).or_else(|| {
-            // A parked job from before the floor that a person has revived.
-            matches!(envelope.event, Event::Requeued { .. }).then(|| read_model.job(envelope.job).ok().flatten()).flatten()
+            // A parked job from before the floor that a person has revived or cancelled. What the read model knows of
+            // already is no news: its row is as of the cursor.
+            let by_person = matches!(envelope.event, Event::Requeued { .. } | Event::Cancelled { .. }) && envelope.seq > cursor;
+            by_person.then(|| read_model.job(envelope.job).ok().flatten()).flatten()
         });
         if known.is_none() && !matches!(envelope.event, Event::Submitted { .. }) {
             // Its submission lies before the floor, so it rests; only its late bills are news.

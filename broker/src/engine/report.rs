@@ -13,7 +13,8 @@ use crate::core::decide::{Command, decide};
 use crate::log::Record;
 
 impl Engine {
-    pub(super) fn reported(&mut self, word: Incoming, now: Timestamp) {
+    /// `at` tells where the output is by now.
+    pub(super) fn reported(&mut self, word: Incoming, at: BodyAt, now: Timestamp) {
         match word {
             Incoming::Extended { job, token } => {
                 if self.jobs.get(&job).and_then(|job| job.lease()).is_some_and(|l| l.token == token) {
@@ -25,8 +26,12 @@ impl Engine {
                     self.started(job, token, Command::Start { token, worker, backend, model }, now);
                 }
                 Report::Completed { charge, finish } => {
+                    let report = Report::Completed { charge: charge.clone(), finish: finish.clone() };
+                    if at == BodyAt::Inline && self.output_aside(job, token, &report, &output, now) {
+                        return;
+                    }
                     if self.jobs.contains_key(&job) {
-                        self.change_with(job, Command::Complete { token, charge, finish, body: BodyAt::Inline }, &output, now, None);
+                        self.change_with(job, Command::Complete { token, charge, finish, body: at }, &output, now, None);
                     } else {
                         self.bill(job, token, charge, now);
                     }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use pullyard_schemas::job::{BodyAt, Job, Lease, apply};
 use pullyard_schemas::{Charge, Failure, FailureKind, JobId, Timestamp, Usage};
 
@@ -57,26 +58,34 @@ impl Engine {
     }
 
     pub(super) fn submit(&mut self, submission: Submission, now: Timestamp) {
-        let Submission { new, reply } = submission;
+        let Submission { new, reply, at } = submission;
+        if reply.is_closed() {
+            // It left before it was promised anything.
+            self.drop_aside(new.id, at);
+            return;
+        }
         let key = idempotency(new.spec.labels.key.as_deref(), new.spec.idempotency_key.as_deref());
         if let Some(id) = key.as_ref().and_then(|k| self.idempotent.get(k)).copied() {
+            self.drop_aside(new.id, at);
             self.repeat(id, &new, reply);
             return;
         }
         if let Some(refusal) = self.refusal(&new) {
-            refuse(reply, refusal);
+            self.drop_aside(new.id, at);
+            reply.refuse(refusal);
             return;
         }
+        let Some(Submission { new, reply, at }) = self.aside(Submission { new, reply, at }) else { return };
         let NewJob { id, mut spec, body } = new;
         self.interner.share(&mut spec);
-        let Some(event) = decide(None, Command::Submit { spec, body: BodyAt::Inline }, now, &self.policy).ok().and_then(|mut e| e.pop())
-        else {
+        let Some(event) = decide(None, Command::Submit { spec, body: at }, now, &self.policy).ok().and_then(|mut e| e.pop()) else {
             return;
         };
         let envelope = self.envelope(id, event, now);
         let seq = envelope.seq;
         let Ok(job) = apply(None, &envelope) else { return };
-        self.group.records.push(Record { envelope, body: body.clone() });
+        let inline = if at == BodyAt::Inline { body.clone() } else { Bytes::new() };
+        self.group.records.push(Record { envelope, body: inline });
         let size = body.len() as u64;
         self.in_hand.push_back((seq, id, size));
         self.in_hand_bytes += size;
@@ -102,7 +111,7 @@ impl Engine {
     fn repeat(&mut self, id: JobId, new: &NewJob, reply: Reply) {
         let Some(view) = self.view(id) else { return };
         if view.job.spec.fingerprint != new.spec.fingerprint {
-            refuse(reply, Refusal::KeyReused(id));
+            reply.refuse(Refusal::KeyReused(id));
             return;
         }
         let (accepted, end) = match reply {
@@ -150,7 +159,7 @@ impl Engine {
         let full: Full = self.schedule.admit(key, new.spec.size).err()?;
         let per_key = full.scope == FullScope::Key;
         let what = if per_key { "this key's queue is full" } else { "the queue is full" };
-        Some(Refusal::Full { per_key, what, limit: full.limit, have: full.have, retry_after: FULL_RETRY })
+        Some(Refusal::Full { per_key, what, unit: full.unit, limit: full.limit, have: full.have, retry_after: FULL_RETRY })
     }
 
     /// A job in memory, with its place in the queue.
@@ -166,13 +175,6 @@ impl Engine {
 fn unknown_charge(lease: &Lease, now: Timestamp) -> Charge {
     let busy_ms = u64::try_from(now.since(lease.since).as_millis()).unwrap_or(u64::MAX);
     Charge { model: lease.model.clone(), backend: lease.backend.clone(), usage: Usage::default(), cost_nanos: 0, busy_ms }
-}
-
-fn refuse(reply: Reply, refusal: Refusal) {
-    match reply {
-        Reply::Accepted { accepted, .. } => drop(accepted.send(Err(refusal))),
-        Reply::End(end) => drop(end.send(Err(refusal))),
-    }
 }
 
 /// A key is unique within the API key that used it.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use pullyard_schemas::job::{Envelope, Event, Job, SCHEMA_VERSION};
+use pullyard_schemas::job::{BodyAt, Envelope, Event, Job, SCHEMA_VERSION};
 use pullyard_schemas::{JobId, Lane, Seq, Timestamp, Token};
 use pullyard_worker::transport::Transport;
 use pullyard_worker::transport::embedded::Incoming;
@@ -18,6 +18,7 @@ use super::lanes::{Counters, LaneState};
 use super::output::OutputHub;
 use super::recover::{Error, live_jobs};
 use super::timers::Timers;
+use crate::blobs::Blobs;
 use crate::core::decide::Policy;
 use crate::core::schedule::Schedule;
 use crate::log::{EventLog, LogReader};
@@ -48,6 +49,7 @@ pub struct Parts {
     pub log: Box<dyn EventLog>,
     pub projector: ProjectorHandle,
     pub read_model: ReadModel,
+    pub blobs: Blobs,
     pub hub: Arc<OutputHub>,
     pub clock: fn() -> Timestamp,
 }
@@ -76,6 +78,8 @@ pub fn start(
         leases: HashMap::new(),
         bodies: HashMap::new(),
         interner: Interner::default(),
+        blobs: parts.blobs,
+        inputs: handle.inputs.downgrade(),
         submitted: BTreeSet::new(),
         idempotent: HashMap::new(),
         recent: HashMap::new(),
@@ -123,6 +127,9 @@ pub(super) struct Engine {
     /// Requests in hand; the others are read from the log.
     pub(super) bodies: HashMap<JobId, Bytes>,
     pub(super) interner: Interner,
+    pub(super) blobs: Blobs,
+    /// For what steps aside and comes back.
+    pub(super) inputs: mpsc::WeakUnboundedSender<Input>,
     /// Submission seqs of the live jobs: the first is the floor.
     pub(super) submitted: BTreeSet<Seq>,
     pub(super) idempotent: HashMap<Arc<str>, JobId>,
@@ -176,7 +183,7 @@ impl Engine {
             }
             let now = (self.clock)();
             for word in words.drain(..) {
-                self.reported(word, now);
+                self.reported(word, BodyAt::Inline, now);
             }
             for input in batch.drain(..) {
                 self.input(input, now);
@@ -186,6 +193,8 @@ impl Engine {
             }
             self.finish_turn();
         }
+        // Before the waiting clients' channels close, so that they can tell a stop from an end.
+        inputs.close();
         drop(self.committer.groups.take());
         if let Some(thread) = self.committer.thread.take() {
             // The last group must be on disk before the program says that it has stopped.
@@ -196,6 +205,11 @@ impl Engine {
     fn input(&mut self, input: Input, now: Timestamp) {
         match input {
             Input::Submit(submission) => self.submit(submission, now),
+            Input::Reported(word, at) => self.reported(word, at, now),
+            Input::Retain(keep) => {
+                let keep = keep.min(self.projector.cursor().next());
+                self.group.retain = Some(self.submitted.first().map_or(keep, |floor| keep.min(*floor)));
+            }
             Input::Change { job, command, done } => self.answer(job, command, done, now),
             Input::Revive { job, command, done } => self.revive(*job, command, done, now),
             Input::Refuse { job, why } => self.refuse(job, &why, now),
@@ -227,7 +241,7 @@ impl Engine {
     fn finish_turn(&mut self) {
         let now = (self.clock)();
         self.fill_touched(now);
-        if !self.group.records.is_empty() || !self.group.acks.is_empty() {
+        if !self.group.records.is_empty() || !self.group.acks.is_empty() || self.group.retain.is_some() {
             self.group.floor = self.submitted.first().copied().unwrap_or_else(|| self.last.next());
             if let Some(groups) = &self.committer.groups {
                 let _ = groups.send(std::mem::take(&mut self.group));

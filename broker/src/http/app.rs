@@ -1,15 +1,17 @@
 //! What every API stands on: the engine for what lives, the read model and the log for what has ended.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use pullyard_schemas::job::{BodyAt, Job, Outcome, State};
-use pullyard_schemas::{JobId, Seq, Timestamp};
+use pullyard_schemas::{JobId, Seq, Timestamp, Token};
 use tokio::sync::watch;
 
 use super::error::Error;
 use super::jobs::Filter;
+use crate::blobs::{Blobs, Name};
 use crate::core::decide::{Command, Policy, Rejection, decide};
 use crate::core::policy::Catalog;
 use crate::engine::{Ended, Handle, NewJob, Page, Refusal, View};
@@ -38,10 +40,13 @@ pub struct App {
     pub engine: Handle,
     pub reader: Arc<dyn LogReader>,
     pub readmodel: ReadModel,
+    pub blobs: Blobs,
     pub live: RwLock<Arc<LiveConfig>>,
     pub clock: fn() -> Timestamp,
     pub max_body: u64,
     pub started: Timestamp,
+    /// Set when the broker has been told to stop.
+    pub draining: AtomicBool,
     /// Whether every backend has been asked for its models once.
     pub discovered: watch::Receiver<bool>,
 }
@@ -73,10 +78,13 @@ impl App {
             return Ok(view);
         }
         let model = self.readmodel.clone();
-        let found = blocking(move || model.job(id)).await?;
-        found
-            .map(|job| View { job: Arc::new(job), ahead: None, expected_start: None })
-            .ok_or_else(|| Error::not_found(format!("no such job: {id}")))
+        match blocking(move || model.job(id)).await? {
+            Some(job) => Ok(View { job: Arc::new(job), ahead: None, expected_start: None }),
+            // It may be one that waits for the next start, or one that nothing can be promised of now.
+            None if self.engine.has_stopped() => Err(Error::stopping()),
+            None if let Some(why) = self.engine.stalled() => Err(Refusal::Stalled(why).into()),
+            None => Err(Error::not_found(format!("no such job: {id}"))),
+        }
     }
 
     /// Carries out a person's command on a job wherever it is.
@@ -101,6 +109,10 @@ impl App {
                 Some(record) => record.body,
                 None => return Err(Error::not_found(format!("the output of job {id} is no longer kept"))),
             },
+            State::Ended(Outcome::Completed { body: BodyAt::Blob, .. }) => {
+                let (blobs, token) = (self.blobs.clone(), Token(job.next_token.0.saturating_sub(1)));
+                blocking(move || blobs.get(Name::Output(id, token))).await?
+            }
             _ => Bytes::new(),
         };
         Ok(Ended { job, output })

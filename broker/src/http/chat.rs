@@ -50,7 +50,7 @@ pub(crate) async fn create(app: Arc<App>, request: Request) -> Result<Response, 
             leaver.job = None;
             return Err(refusal.into());
         }
-        Err(_) => return Err(Error::unavailable("the broker is shutting down", 5)),
+        Err(_) => return Err(Error::stopping()),
     };
     let waiting = Waiting { job: accepted.view.job, ended, leaver };
     if streamed { stream(app, waiting, usage).await } else { whole(&app, waiting).await }
@@ -67,6 +67,8 @@ impl Waiting {
     async fn end(&mut self, app: &App) -> Result<Ended, Error> {
         let ended = match (&mut self.ended).await {
             Ok(ended) => ended?,
+            // A client without a key starts over; one with a key, or with the job's id, finds the job again.
+            Err(_) if app.engine.has_stopped() => return Err(Error::stopping()),
             // Another request's job, which ended before this one asked.
             Err(_) => app.ended_from_log(self.job.id).await?,
         };
@@ -152,7 +154,7 @@ async fn stream(app: Arc<App>, mut waiting: Waiting, usage: bool) -> Result<Resp
         tokio::select! {
             biased;
             part = next(&mut chunks) => match part {
-                Part::Chunk(_, _, data) => { first = Some(data); break }
+                Part::Chunk(token, _, data) => { first = Some((token, data)); break }
                 Part::Closed => chunks = None,
             },
             end = waiting.end(&app) => return completed_stream(&end?, usage),
@@ -162,9 +164,14 @@ async fn stream(app: Arc<App>, mut waiting: Waiting, usage: bool) -> Result<Resp
     let (frames, body) = mpsc::channel::<Bytes>(64);
     let mut response = Response::new(Body::from_stream(Frames(body)));
     headers(&mut response, &waiting.job, "text/event-stream");
+    // The job is as it was when it was taken; that something has come tells which attempt it is.
+    match &first {
+        Some((token, _)) => drop(response.headers_mut().insert("x-pullyard-attempts", token.0.into())),
+        None => drop(response.headers_mut().remove("x-pullyard-attempts")),
+    }
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     tokio::spawn(async move {
-        if let Some(data) = first
+        if let Some((_, data)) = first
             && frames.send(frame(&data, usage)).await.is_err()
         {
             return;

@@ -61,6 +61,10 @@ impl Error {
         error
     }
 
+    pub(crate) fn stopping() -> Self {
+        Self::unavailable(Refusal::Draining.to_string(), 5)
+    }
+
     pub(crate) fn body(&self) -> serde_json::Value {
         json!({"error": {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}})
     }

@@ -86,7 +86,15 @@ pub(crate) fn fields(body: &[u8]) -> Result<Fields<'_>, Error> {
     if memchr::memmem::find(body, b"\\ud").is_some() || memchr::memmem::find(body, b"\\uD").is_some() {
         serde_json::from_slice::<serde_json::Value>(body).map_err(wrong)?;
     }
-    serde_json::from_slice(body).map_err(wrong)
+    serde_json::from_slice(body).map_err(|e| if e.is_data() { misfit(body).unwrap_or_else(|| wrong(e)) } else { wrong(e) })
+}
+
+/// Names the field that does not fit. The body is read once more for it, so that only wrong requests pay.
+fn misfit(body: &[u8]) -> Option<Error> {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let error = serde_path_to_error::deserialize::<_, Fields<'_>>(&mut json).err()?;
+    let field = error.path().to_string();
+    (field != ".").then(|| Error::bad_request(&field, format!("`{field}` does not fit: {}", error.inner())))
 }
 
 /// Where a request would go, and what was read from it to decide that.

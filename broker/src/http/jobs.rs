@@ -80,9 +80,17 @@ pub(crate) async fn cancel(app: Arc<App>, id: &str) -> Result<Response, Error> {
         Ok(job) => View { job, ahead: None, expected_start: None },
         // A repeat is no mistake; another end is.
         Err(Rejection::Ended("cancelled")) => app.find(id).await?,
-        Err(rejection) => return Err(rejection.into()),
+        Err(rejection) => return Err(rejected(&app, id, rejection).await),
     };
     Ok(reply(StatusCode::OK, &show(&app, &found).await?))
+}
+
+/// A job that seems unknown may be one that nothing can be said of now.
+async fn rejected(app: &App, id: JobId, rejection: Rejection) -> Error {
+    match (rejection, app.find(id).await) {
+        (Rejection::Unknown, Err(error)) => error,
+        _ => rejection.into(),
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -100,7 +108,9 @@ pub(crate) async fn requeue(app: Arc<App>, id: &str, body: &[u8]) -> Result<Resp
     if wish.max_attempts.is_some_and(|n| n == 0 || n > 100) {
         return Err(Error::bad_request("max_attempts", "`max_attempts` must be from 1 to 100"));
     }
-    app.change(id, Command::Requeue { max_attempts: wish.max_attempts }).await?;
+    if let Err(rejection) = app.change(id, Command::Requeue { max_attempts: wish.max_attempts }).await {
+        return Err(rejected(&app, id, rejection).await);
+    }
     let found = app.find(id).await?;
     Ok(reply(StatusCode::OK, &show(&app, &found).await?))
 }
@@ -176,6 +186,10 @@ pub(crate) async fn stream(app: Arc<App>, id: &str, headers: &HeaderMap) -> Resu
     tokio::spawn(async move {
         let mut at = seen;
         if !over && !follow(chunks, ended, &mut at, &frames, keep_alive).await {
+            return;
+        }
+        // The job goes on with the next start, and so does a reader that comes back.
+        if app.engine.has_stopped() {
             return;
         }
         finish(&app, id, at, &frames).await;

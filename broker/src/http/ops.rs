@@ -1,5 +1,7 @@
 //! Health, readiness and metrics.
 
+use std::sync::atomic::Ordering;
+
 use axum::body::Body;
 use axum::response::Response;
 use hyper::StatusCode;
@@ -20,12 +22,15 @@ pub(crate) fn ready(app: &App) -> Result<Response, Error> {
     if let Some(why) = app.engine.stalled() {
         return Err(Error::unavailable(format!("the event log cannot be written: {why}"), 5));
     }
+    if app.draining.load(Ordering::Relaxed) {
+        return Err(Error::stopping());
+    }
     Ok(reply(StatusCode::OK, &json!({"status": "ready", "models": app.live_config().catalog.models.len()})))
 }
 
 /// Prometheus text (exposition format 0.0.4).
 pub(crate) async fn metrics(app: &App) -> Result<Response, Error> {
-    let stats = app.engine.stats().await.ok_or_else(|| Error::unavailable("the broker is shutting down", 5))?;
+    let stats = app.engine.stats().await.ok_or_else(Error::stopping)?;
     let mut text = Text::default();
     text.gauge("pullyard_jobs_live", "Jobs that have not ended.", stats.live as u64);
     text.gauge("pullyard_waiting_bytes", "Bytes of the requests that wait.", stats.waiting_bytes);

@@ -12,6 +12,8 @@ use super::usage::{self, Cell, GroupBy, Sums, UsageRow};
 use crate::log::{self, LogReader};
 
 const CACHE_BYTES: u64 = 16 << 20;
+/// Rows that are forgotten at once.
+const FORGET: usize = 500;
 /// The key of cursor and floor, in one row.
 const MARKS: &[u8] = b"!";
 
@@ -248,6 +250,40 @@ impl ReadModel {
                 Some((JobId(id), usage::from_bytes(row.get(16..24)?)[0]))
             }))
         })
+    }
+
+    /// Forgets jobs at rest that were submitted before this time, with their idempotency keys, a few at a time: sled is
+    /// slow to recover from large deletions. Usage stays. Answers how many.
+    ///
+    /// # Errors
+    /// When sled or the log fails.
+    pub fn forget(&self, before: Timestamp) -> Result<usize, Error> {
+        // The ids begin with the time of submission, in 48 bits.
+        let end = [b"j".as_slice(), &before.0.to_be_bytes()[2..]].concat();
+        let mut forgotten = 0;
+        loop {
+            let gone = guarded(|| {
+                let mut batch = sled::Batch::default();
+                let mut gone = 0;
+                for entry in self.db.range(vec![b'j']..end.clone()).take(FORGET) {
+                    let (row, value) = entry?;
+                    if let Some(job) = self.job_of(&Row::from_bytes(&value)?)?
+                        && let Some(key) = idempotency_key(&job)
+                        && self.db.get(&key)?.is_some_and(|of| of.starts_with(&row[1..]))
+                    {
+                        batch.remove(key);
+                    }
+                    batch.remove(row);
+                    gone += 1;
+                }
+                self.db.apply_batch(batch)?;
+                Ok(gone)
+            })?;
+            if gone == 0 {
+                return Ok(forgotten);
+            }
+            forgotten += gone;
+        }
     }
 
     /// Sums by group, over whole UTC days.

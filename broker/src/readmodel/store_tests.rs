@@ -107,3 +107,26 @@ fn what_cannot_be_trusted_is_moved_aside() {
     assert!(opened.rebuilt.is_some());
     model.apply(&[update(1)], Seq(2)).unwrap();
 }
+
+#[test]
+fn old_jobs_are_forgotten_with_their_keys_and_usage_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let (model, _) = open(dir.path(), 0);
+    // The ids' first 48 bits are the time of submission.
+    let at = |ms: u128| JobId(uuid::Uuid::from_u128(ms << 80));
+    let mut updates: Vec<Update> = (1..=9).map(update).collect();
+    for (n, update) in updates.iter_mut().enumerate() {
+        let mut job = Job::clone(update.rests.as_ref().unwrap());
+        job.id = at(n as u128 + 1);
+        update.rests = Some(Arc::new(job));
+    }
+    model.apply(&updates, Seq(10)).unwrap();
+
+    assert_eq!(model.forget(Timestamp(6)).unwrap(), 5);
+
+    let left: Vec<_> = model.dump().unwrap().into_iter().filter(|(key, _)| key[0] == b'j').map(|(key, _)| key).collect();
+    assert_eq!(left.len(), 4);
+    assert_eq!(model.dump().unwrap().iter().filter(|(key, _)| key[0] == b'i').count(), 4);
+    assert!(left[0][1..].starts_with(&6u64.to_be_bytes()[2..]));
+    assert_eq!(model.usage(Timestamp(0), Timestamp(100), &[]).unwrap()[0].attempts, 9);
+}

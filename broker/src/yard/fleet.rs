@@ -48,6 +48,8 @@ struct Member {
     health: watch::Receiver<Health>,
     models: Vec<ModelInfo>,
     failure: Option<String>,
+    /// It has been asked for its models, or has had the time for it.
+    asked: bool,
     discovered: bool,
     removed: CancellationToken,
 }
@@ -118,9 +120,12 @@ impl Fleet {
             }
         }
         let same_prices = members.prices == config.prices;
+        let known: HashMap<Arc<str>, Vec<ModelInfo>> = members.list.iter().map(|m| (m.backend.name.clone(), m.models.clone())).collect();
         members.list.retain(|m| same_prices && wanted.iter().any(|(b, _)| *b == m.backend));
         for (backend, discovered, backhaul) in fresh {
-            members.list.push(self.start(backend, discovered, backhaul));
+            // One that was only changed serves what it served, until it is asked again.
+            let models = known.get(&backend.name).cloned().unwrap_or_default();
+            members.list.push(self.start(backend, discovered, backhaul, models));
         }
         members.prices = config.prices.clone();
         drop(members);
@@ -128,7 +133,7 @@ impl Fleet {
         Ok(())
     }
 
-    fn start(&self, backend: Backend, discovered: bool, backhaul: Arc<Backhaul>) -> Member {
+    fn start(&self, backend: Backend, discovered: bool, backhaul: Arc<Backhaul>, models: Vec<ModelInfo>) -> Member {
         let (lanes, serving) = watch::channel(Arc::from([]));
         let removed = CancellationToken::new();
         let spec = BackendSpec {
@@ -156,7 +161,7 @@ impl Fleet {
                 changed.notify_one();
             }
         });
-        Member { backend, backhaul, lanes, health, models: Vec::new(), failure: None, discovered, removed }
+        Member { backend, backhaul, lanes, health, models, failure: None, asked: false, discovered, removed }
     }
 
     pub(super) fn publish(&self) {
@@ -194,12 +199,13 @@ impl Watch {
     async fn run(self, discovered: watch::Sender<bool>) {
         // Before the first configuration there is nobody to ask, and that is not yet an answer.
         self.changed.notified().await;
-        let mut asked: Vec<Arc<str>> = Vec::new();
         loop {
             // A change of health is published at once; models are asked for again in time, or when a backend is new.
-            let names: Vec<Arc<str>> = lock(&self.members).list.iter().map(|m| m.backend.name.clone()).collect();
-            if names != asked {
-                asked = names;
+            let mut fresh = false;
+            for member in &mut lock(&self.members).list {
+                fresh |= !std::mem::replace(&mut member.asked, true);
+            }
+            if fresh {
                 let _ = tokio::time::timeout(FIRST_ROUND, self.ask()).await;
             }
             self.publish();

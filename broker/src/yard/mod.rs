@@ -2,9 +2,11 @@
 
 mod backhaul;
 mod fleet;
+mod upkeep;
 
 use std::future::Future;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -18,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use fleet::Found;
 
+use crate::blobs::Blobs;
 use crate::config::{self, Config, Durability, ShimLeave};
 use crate::engine::{self, OutputHub};
 use crate::http::{self, App, LiveConfig};
@@ -94,11 +97,19 @@ impl Yard {
         if let Some(why) = found.rebuilt {
             tracing::warn!(%why, "the read model is rebuilt from the event log");
         }
+        let blobs = Blobs::open(&dir.join("blobs")).map_err(|source| Error::Data { dir: dir.join("blobs"), source })?;
         let projector = readmodel::spawn(read_model.clone()).map_err(Error::Thread)?;
         let hub = Arc::new(OutputHub::default());
         let (words, reports) = mpsc::unbounded_channel();
         let transport = EmbeddedTransport::new(words, hub.clone(), config.lease);
-        let parts = engine::Parts { log: Box::new(file_log), projector, read_model: read_model.clone(), hub, clock: wall_clock };
+        let parts = engine::Parts {
+            log: Box::new(file_log),
+            projector,
+            read_model: read_model.clone(),
+            blobs: blobs.clone(),
+            hub,
+            clock: wall_clock,
+        };
         let options = engine::Options {
             policy: config.policy(),
             schedule: config.schedule(),
@@ -112,14 +123,17 @@ impl Yard {
             engine: handle,
             reader,
             readmodel: read_model,
+            blobs,
             live: RwLock::new(Arc::new(live_config(&config, env)?)),
             clock: wall_clock,
             max_body: config.limits.body,
             started: wall_clock(),
+            draining: AtomicBool::new(false),
             discovered,
         });
         let fleet = Fleet::new(app.clone(), worker.clone(), discovered_now);
         fleet.configure(&config, env)?;
+        upkeep::spawn(&app, config.log.retain);
         Ok(Self { app, fleet, worker, engine: task, config, env })
     }
 
@@ -160,15 +174,17 @@ impl Yard {
         http::serve(self.app.clone(), listener, limits, LINGER, stop)
     }
 
-    /// Stops intake, lets running attempts end within `drain_timeout`, and writes everything down. What still runs then
-    /// comes back on the next start. Connections must have been closed: an open one keeps the engine.
+    /// Stops intake, and lets running attempts end within `drain_timeout`. What still runs then comes back on the next
+    /// start.
     pub async fn drain(&self) {
+        self.app.draining.store(true, Ordering::Relaxed);
         self.app.engine.drain();
         self.fleet.stop();
         self.worker.drain(self.config.drain_timeout).await;
     }
 
-    /// Ends the engine, after its last event is on disk.
+    /// Ends the engine, after its last event is on disk. Whoever still waits on a connection is told, so that open
+    /// connections can end after this.
     pub async fn close(self) {
         let Self { app, fleet, worker, engine, .. } = self;
         app.engine.stop();

@@ -1,4 +1,4 @@
-//! The `pullyard` program, built for tests and benches that start it as a process.
+//! The `pullyard` binary, as the tests run it.
 
 use std::process::ExitCode;
 

@@ -1,0 +1,71 @@
+//! Large requests and outputs step aside while they are written to files of their own, and come back as the same input;
+//! meanwhile the engine goes on, and nobody's flush waits for them.
+
+use bytes::Bytes;
+use pullyard_schemas::job::BodyAt;
+use pullyard_schemas::work::Report;
+use pullyard_schemas::{JobId, Timestamp, Token};
+use pullyard_worker::transport::embedded::Incoming;
+
+use super::handle::{Input, Refusal, Submission};
+use super::turn::Engine;
+use crate::blobs::{LARGE, Name};
+
+impl Engine {
+    /// The submission, unless it is large and has not stepped aside yet.
+    pub(super) fn aside(&self, mut submission: Submission) -> Option<Submission> {
+        if submission.new.body.len() < LARGE || submission.at == BodyAt::Blob {
+            return Some(submission);
+        }
+        let (blobs, inputs) = (self.blobs.clone(), self.inputs.clone());
+        tokio::task::spawn_blocking(move || {
+            let name = Name::Request(submission.new.id);
+            match blobs.put(name, &submission.new.body) {
+                Ok(()) => {
+                    submission.at = BodyAt::Blob;
+                    match inputs.upgrade() {
+                        Some(inputs) => drop(inputs.send(Input::Submit(submission))),
+                        None => blobs.remove(name),
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(%error, "a large request cannot be written");
+                    submission.reply.refuse(Refusal::Stalled(error.to_string().into()));
+                }
+            }
+        });
+        None
+    }
+
+    /// The file of a submission that was not taken is of no use.
+    pub(super) fn drop_aside(&self, id: JobId, at: BodyAt) {
+        if at == BodyAt::Blob {
+            let blobs = self.blobs.clone();
+            tokio::task::spawn_blocking(move || blobs.remove(Name::Request(id)));
+        }
+    }
+
+    /// `true` when this output is large and steps aside.
+    pub(super) fn output_aside(&mut self, job: JobId, token: Token, report: &Report, output: &Bytes, now: Timestamp) -> bool {
+        if output.len() < LARGE || !matches!(report, Report::Completed { .. }) {
+            return false;
+        }
+        // Its worker has nothing left to extend.
+        self.leases.insert(job, now.after(self.policy.lease));
+        let (blobs, inputs, report, output) = (self.blobs.clone(), self.inputs.clone(), report.clone(), output.clone());
+        tokio::task::spawn_blocking(move || {
+            // Where that fails the log may still have room, and if not, its way of waiting for room is the right one.
+            let at = match blobs.put(Name::Output(job, token), &output) {
+                Ok(()) => BodyAt::Blob,
+                Err(error) => {
+                    tracing::error!(%job, %error, "a large output cannot be written beside the log");
+                    BodyAt::Inline
+                }
+            };
+            if let Some(inputs) = inputs.upgrade() {
+                let _ = inputs.send(Input::Reported(Incoming::Report { job, token, report, output }, at));
+            }
+        });
+        true
+    }
+}
