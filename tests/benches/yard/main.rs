@@ -122,9 +122,9 @@ fn bench() -> anyhow::Result<ExitCode> {
             run.report.failed(name, &error);
         }
     }
-    let others = used.by_others()?;
-    let verdict = if others > QUIET { "; that is too much, run it again on a quiet machine" } else { "" };
-    let others = format!("{:.0} % of the cores' time{verdict}", others * 100.0);
+    let share = used.by_others()?;
+    let others = format!("{:.0} % of the cores' time", share * 100.0);
+    run.report.doubt = (share > QUIET).then(|| format!("others took {others} during the run, and at most {:.0} % is quiet", QUIET * 100.0));
     println!("\ntaken by others during the run: {others}");
     conditions.push(("taken by others during the run", others));
     run.report.print();

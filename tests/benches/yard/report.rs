@@ -33,6 +33,8 @@ pub(crate) struct Report {
     /// Figures that no bar is on, but that explain those with one.
     beside: Vec<String>,
     pub(crate) failures: Vec<String>,
+    /// Why the verdicts of this run are none: a disturbed baseline lets a bad figure pass as easily as it fails a good one.
+    pub(crate) doubt: Option<String>,
 }
 
 impl Report {
