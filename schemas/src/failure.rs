@@ -44,6 +44,24 @@ pub enum Remedy {
 }
 
 impl FailureKind {
+    /// The name that it has in the API.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Timeout => "timeout",
+            Self::Busy => "busy",
+            Self::Backend => "backend",
+            Self::Garbage => "garbage",
+            Self::Unauthorized => "unauthorized",
+            Self::NoModel => "no_model",
+            Self::BadRequest => "bad_request",
+            Self::ContextLength => "context_length",
+            Self::Cancelled => "cancelled",
+            Self::Drained => "drained",
+        }
+    }
+
     #[must_use]
     pub fn remedy(self) -> Remedy {
         match self {

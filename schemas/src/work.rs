@@ -32,7 +32,7 @@ pub enum Report {
         backend: Arc<str>,
         model: Arc<str>,
     },
-    /// The output travels beside it: see [`Output`].
+    /// The output travels beside it: one JSON object per line in OpenAI's shape, whatever the backend speaks.
     Completed {
         charge: Charge,
         finish: Option<Arc<str>>,
@@ -42,11 +42,4 @@ pub enum Report {
         charge: Option<Charge>,
         delivered: bool,
     },
-}
-
-/// What an attempt produced, in OpenAI's shape whatever the backend speaks.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Output {
-    /// One JSON object per line: a whole response, or the stream's chunks in order.
-    pub lines: Vec<u8>,
 }

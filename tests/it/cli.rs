@@ -115,7 +115,7 @@ async fn a_configuration_is_checked_with_its_place() {
     };
 
     let right = check("backends:\n  - {name: a, adapter: ollama, url: \"http://127.0.0.1:1\"}\n").await;
-    assert!(stdout(&right, 0).contains("bad.yaml is right"));
+    assert!(stdout(&right, 0).contains("bad.yaml is valid"));
     let told = stderr(&check("backends:\n  - {name: a, adapter: ollama, urk: \"http://127.0.0.1:1\"}\n").await, 1);
     assert!(told.contains("bad.yaml:2:") && told.contains("url"), "{told}");
     let told = stderr(&check("retries:\n  max_attempts: 0\n").await, 1);

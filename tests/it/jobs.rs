@@ -60,7 +60,7 @@ async fn waiting_for_a_job_that_fails_ends_when_it_is_parked() {
     let client = broker.client();
     for _ in 0..5 {
         let waited = client.post("/v1/jobs?wait=600s", &body);
-        let parked = tokio::time::timeout(Duration::from_secs(20), waited).await.expect("a parked job is not waited for").expect(202);
+        let parked = tokio::time::timeout(Duration::from_secs(20), waited).await.expect("a parked job is not waited for").expect(200);
         assert_eq!(parked.json()["state"], "parked");
     }
 }

@@ -95,7 +95,7 @@ async fn a_backend_that_names_a_time_is_left_alone_until_then() {
 async fn a_backend_that_fails_too_often_is_tried_with_one_job_at_a_time() {
     let model = FakeModel::start().await.usually(Behaviour::status(500));
     let broker = TestBroker::with(format!(
-        "retries: {{max_attempts: 100, max_attempts_per_target: 100, backoff: 1ms, backoff_max: 1ms}}\nbackends:\n{}",
+        "retries: {{max_attempts: 100, max_attempts_per_target: 100, backoff: 200ms, backoff_max: 200ms}}\nbackends:\n{}",
         model.backend("a", "slots: 4, breaker: {allowed_fails: 3, cooldown: 100ms}")
     ))
     .await;
@@ -105,7 +105,7 @@ async fn a_backend_that_fails_too_often_is_tried_with_one_job_at_a_time() {
         ids.push(client.submit(&chat("m", &n.to_string())).await);
     }
 
-    // Four failures open it, and up to three more were running then; after that there is one probe per cooldown.
+    // Four jobs that fail open it, and up to three more were running then; after that there is one probe per cooldown.
     model.until("the breaker opens and probes twice", |c| c.seen >= 9).await;
     let begun = Instant::now();
     model.until("four more probes", |c| c.seen >= 13).await;

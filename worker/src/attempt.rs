@@ -28,6 +28,8 @@ pub(crate) struct Surroundings {
 #[derive(Debug)]
 pub(crate) struct Verdict {
     pub(crate) failure: Option<Failure>,
+    /// Whether the backend had a part in it.
+    pub(crate) asked: bool,
     pub(crate) tokens: u64,
 }
 
@@ -78,7 +80,15 @@ pub(crate) async fn run(around: Surroundings, delivery: Box<dyn Delivery>, model
     transport.report(job, token, started, Bytes::new()).await;
     let begun = Instant::now();
     let mut lines = Lines::default();
-    let ended = around.execute(&offer, &*delivery, &model, &mut lines).await;
+    let body = match delivery.body() {
+        Body::Ready(body) => Ok(body.clone()),
+        Body::Stored(source) => source.fetch(job).await,
+    };
+    let asked = body.is_ok();
+    let ended = match body {
+        Ok(body) => around.execute(&offer, body, &*delivery, &model, &mut lines).await,
+        Err(why) => Err(Broken::before(Failure::new(FailureKind::Backend, format!("the request cannot be read from the log: {why}")))),
+    };
     let busy_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     let charge = |usage: Usage| Charge {
         model: model.clone(),
@@ -89,15 +99,21 @@ pub(crate) async fn run(around: Surroundings, delivery: Box<dyn Delivery>, model
     };
     let (report, output, verdict) = match ended {
         Ok(done) => {
-            let verdict = Verdict { failure: None, tokens: done.usage.prompt + done.usage.completion };
+            let verdict = Verdict { failure: None, asked, tokens: done.usage.prompt + done.usage.completion };
             (Report::Completed { charge: charge(done.usage), finish: done.finish }, lines.finish(), verdict)
         }
         Err(broken) => {
-            tracing::info!(job = %job, attempt = %token, backend = %around.backend, kind = ?broken.failure.kind, "attempt failed: {}", broken.failure.message);
+            let Failure { kind, message, .. } = &broken.failure;
+            if *kind == FailureKind::Cancelled {
+                // Somebody wanted that, so nothing failed.
+                tracing::info!(%job, attempt = %token, backend = %around.backend, "attempt cancelled");
+            } else {
+                tracing::info!(%job, attempt = %token, backend = %around.backend, kind = %kind.as_str(), "attempt failed: {message}");
+            }
             let tokens = broken.usage.map_or(0, |u| u.prompt + u.completion);
-            let verdict = Verdict { failure: Some(broken.failure.clone()), tokens };
+            let verdict = Verdict { failure: Some(broken.failure.clone()), asked, tokens };
             // An attempt that reached no backend used nothing and costs nothing.
-            let reached = broken.usage.is_some() || !matches!(broken.failure.kind, FailureKind::Connect | FailureKind::Busy);
+            let reached = asked && (broken.usage.is_some() || !matches!(broken.failure.kind, FailureKind::Connect | FailureKind::Busy));
             let charge = reached.then(|| charge(broken.usage.unwrap_or_default()));
             (Report::Failed { failure: broken.failure, charge, delivered: broken.delivered }, Bytes::new(), verdict)
         }
@@ -108,14 +124,15 @@ pub(crate) async fn run(around: Surroundings, delivery: Box<dyn Delivery>, model
 }
 
 impl Surroundings {
-    async fn execute(&self, offer: &Offer, delivery: &dyn Delivery, model: &Arc<str>, lines: &mut Lines) -> Result<Finished, Broken> {
+    async fn execute(
+        &self,
+        offer: &Offer,
+        body: Bytes,
+        delivery: &dyn Delivery,
+        model: &Arc<str>,
+        lines: &mut Lines,
+    ) -> Result<Finished, Broken> {
         let cancel = delivery.cancelled();
-        let body = match delivery.body() {
-            Body::Ready(body) => body.clone(),
-            Body::Stored(source) => source.fetch(offer.job).await.map_err(|why| {
-                Broken::before(Failure::new(FailureKind::Backend, format!("the request cannot be read from the log: {why}")))
-            })?,
-        };
         let mut number = 0;
         let failure = {
             let mut on_chunk = |chunk: Bytes| {
@@ -137,7 +154,8 @@ impl Surroundings {
                     _ = extend.tick() => delivery.extend(),
                     () = self.abort.cancelled() => break Failure::new(FailureKind::Drained, "the worker is shutting down"),
                     () = &mut limit => {
-                        break Failure::new(FailureKind::Timeout, format!("the attempt took longer than {:?}", Duration::from_millis(offer.timeout_ms)));
+                        let limit = Duration::from_millis(offer.timeout_ms);
+                        break Failure::new(FailureKind::Timeout, format!("backend `{}` took longer than {limit:?}", self.backend));
                     }
                 }
             }

@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use pullyard_schemas::JobId;
 use tokio::time::Instant;
 
 /// When a backend counts as broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Failures within `window` that are still borne; one more opens the breaker.
+    /// Jobs whose attempts may fail within `window`; one more opens the breaker.
     pub allowed_fails: u32,
     pub window: Duration,
     /// How long nothing is pulled.
@@ -34,7 +35,9 @@ pub enum Allowance {
 #[derive(Debug)]
 enum State {
     Closed {
-        fails: VecDeque<Instant>,
+        /// Each job once, with its latest failure: a job that fails wherever it runs says little about the backend.
+        /// `None` where it cannot be the job's fault.
+        fails: VecDeque<(Instant, Option<JobId>)>,
     },
     Open {
         until: Instant,
@@ -79,8 +82,11 @@ impl Breaker {
         }
     }
 
-    pub fn succeeded(&mut self) {
+    /// Answers whether this closed the breaker.
+    pub fn succeeded(&mut self) -> bool {
+        let was_open = !self.is_closed();
         self.state = State::Closed { fails: VecDeque::new() };
+        was_open
     }
 
     /// An attempt ended without telling anything about the backend.
@@ -90,14 +96,13 @@ impl Breaker {
         }
     }
 
-    /// Answers whether this opened the breaker.
-    pub fn failed(&mut self, now: Instant) -> bool {
+    /// `job` is whose fault it may be; nobody's, when the backend could not even be asked. Answers whether this opened
+    /// the breaker.
+    pub fn failed(&mut self, job: Option<JobId>, now: Instant) -> bool {
         match &mut self.state {
             State::Closed { fails } => {
-                fails.push_back(now);
-                while fails.front().is_some_and(|at| now.duration_since(*at) > self.options.window) {
-                    fails.pop_front();
-                }
+                fails.retain(|(at, of)| (of.is_none() || *of != job) && now.duration_since(*at) <= self.options.window);
+                fails.push_back((now, job));
                 if fails.len() <= self.options.allowed_fails as usize {
                     return false;
                 }
@@ -127,13 +132,15 @@ mod tests {
     #[test]
     fn it_opens_cools_down_probes_once_and_closes() {
         let (mut breaker, now) = (breaker(), Instant::now());
-        assert!(!breaker.failed(now) && !breaker.failed(now) && breaker.failed(now));
+        assert!(
+            !breaker.failed(Some(JobId::new()), now) && !breaker.failed(Some(JobId::new()), now) && breaker.failed(Some(JobId::new()), now)
+        );
         assert_eq!(breaker.allowance(now), Allowance::Nothing(Some(now + Duration::from_secs(30))));
         let later = now + Duration::from_secs(31);
         assert_eq!(breaker.allowance(later), Allowance::Probe);
         breaker.started(later);
         assert_eq!(breaker.allowance(later), Allowance::Nothing(None));
-        breaker.succeeded();
+        assert!(breaker.succeeded() && !breaker.succeeded());
         assert_eq!(breaker.allowance(later), Allowance::All);
     }
 
@@ -141,19 +148,26 @@ mod tests {
     fn a_failed_probe_opens_it_again() {
         let (mut breaker, now) = (breaker(), Instant::now());
         for _ in 0..3 {
-            breaker.failed(now);
+            breaker.failed(Some(JobId::new()), now);
         }
         let later = now + Duration::from_secs(31);
         assert_eq!(breaker.allowance(later), Allowance::Probe);
         breaker.started(later);
-        assert!(breaker.failed(later));
+        assert!(breaker.failed(Some(JobId::new()), later));
         assert_eq!(breaker.allowance(later), Allowance::Nothing(Some(later + Duration::from_secs(30))));
     }
 
     #[test]
     fn old_failures_are_forgiven() {
         let (mut breaker, now) = (breaker(), Instant::now());
-        assert!(!breaker.failed(now) && !breaker.failed(now));
-        assert!(!breaker.failed(now + Duration::from_secs(61)));
+        assert!(!breaker.failed(Some(JobId::new()), now) && !breaker.failed(Some(JobId::new()), now));
+        assert!(!breaker.failed(Some(JobId::new()), now + Duration::from_secs(61)));
+    }
+
+    #[test]
+    fn one_job_that_always_fails_does_not_open_it() {
+        let (mut breaker, now, poisoned) = (breaker(), Instant::now(), JobId::new());
+        assert!((0..10).all(|_| !breaker.failed(Some(poisoned), now)));
+        assert!(!breaker.failed(Some(JobId::new()), now) && breaker.failed(Some(JobId::new()), now));
     }
 }

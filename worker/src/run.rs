@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pullyard_schemas::work::Offer;
-use pullyard_schemas::{Failure, FailureKind, Lane, Usage, WorkerId};
+use pullyard_schemas::{Failure, FailureKind, JobId, Lane, Usage, WorkerId};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -213,6 +213,13 @@ struct Gate {
     busy_until: Instant,
 }
 
+/// What an attempt's end changed for its backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    Broken,
+    Recovered,
+}
+
 impl Gate {
     /// How many may be pulled, or when to look again; `None`: when an attempt has ended.
     fn open(&mut self, now: Instant) -> Result<usize, Option<Instant>> {
@@ -239,30 +246,27 @@ impl Gate {
         }
     }
 
-    /// Answers whether the breaker has just opened.
-    fn judge(&mut self, verdict: &Verdict, now: Instant) -> bool {
+    fn judge(&mut self, job: JobId, verdict: &Verdict, now: Instant) -> Option<Change> {
         if let Some(tpm) = &mut self.tpm {
             tpm.spend(verdict.tokens, now);
         }
         let Some(failure) = &verdict.failure else {
-            self.breaker.succeeded();
-            return false;
+            return self.breaker.succeeded().then_some(Change::Recovered);
         };
         match failure.kind {
-            FailureKind::Connect | FailureKind::Timeout | FailureKind::Backend | FailureKind::Garbage | FailureKind::Unauthorized => {
-                self.breaker.failed(now)
+            // It was never asked.
+            _ if !verdict.asked => {}
+            FailureKind::Connect | FailureKind::Unauthorized => return self.breaker.failed(None, now).then_some(Change::Broken),
+            FailureKind::Timeout | FailureKind::Backend | FailureKind::Garbage => {
+                return self.breaker.failed(Some(job), now).then_some(Change::Broken);
             }
-            FailureKind::Busy => {
-                self.busy_until = self.busy_until.max(now + failure.retry_after().unwrap_or(BUSY));
-                self.breaker.undecided();
-                false
-            }
+            FailureKind::Busy => self.busy_until = self.busy_until.max(now + failure.retry_after().unwrap_or(BUSY)),
             // The request's fault, or ours.
             FailureKind::NoModel | FailureKind::BadRequest | FailureKind::ContextLength | FailureKind::Cancelled | FailureKind::Drained => {
-                self.breaker.undecided();
-                false
             }
         }
+        self.breaker.undecided();
+        None
     }
 }
 
@@ -353,12 +357,16 @@ impl Puller {
         let model = serving.iter().find(|s| s.lane == *lane).map_or_else(|| lane.target.clone(), |s| s.model.clone());
         let (around, gate, health) = (self.around.clone(), self.gate.clone(), self.health.clone());
         self.attempts.spawn(async move {
-            let backend = around.backend.clone();
+            let (backend, job) = (around.backend.clone(), delivery.offer().job);
             let verdict = attempt::run(around, delivery, model).await;
             {
                 let mut gate = lock(&gate.0);
-                if gate.judge(&verdict, Instant::now()) {
-                    tracing::warn!(%backend, "too many failures: nothing is pulled until it has cooled down");
+                match gate.judge(job, &verdict, Instant::now()) {
+                    Some(Change::Broken) => {
+                        tracing::warn!(%backend, %job, "too many jobs failed here: nothing is pulled until the backend has cooled down");
+                    }
+                    Some(Change::Recovered) => tracing::info!(%backend, %job, "the backend has recovered: its jobs are pulled again"),
+                    None => {}
                 }
                 let broken = !gate.breaker.is_closed();
                 health.send_if_modified(|h| std::mem::replace(&mut h.broken, broken) != broken);

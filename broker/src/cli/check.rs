@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::client::Error;
 use super::out::Out;
-use super::table::pairs;
+use super::table::{pairs, slots};
 use crate::config::{Backend, Config};
 use crate::yard;
 
@@ -31,19 +31,20 @@ fn summary(out: &Out, config: &Config, file: &Path) -> Result<(), Error> {
     rows.extend(config.keys.iter().map(|key| ("key", format!("{} (weight {})", key.name, key.weight))));
     rows.extend(config.backends.iter().map(|backend| ("backend", describe(backend))));
     if config.discover {
-        rows.push(("backend", "and what is found on this machine".to_owned()));
+        rows.push(("discovery", "Ollama on this machine, and the accounts whose API keys are in the environment".to_owned()));
     }
     rows.extend(config.classes.iter().map(|(class, targets)| ("class", format!("{class}: {}", targets.join(", then ")))));
     rows.extend(config.aliases.iter().map(|(name, to)| ("alias", format!("{name} means {to}"))));
     out.text(&pairs(&rows))?;
-    out.line(&format!("{} is right (version {})", file.display(), config.version()))
+    let name = file.display();
+    out.line(&format!("\n{name} is valid (version {}); `pullyard serve --config {name}` would start with it", config.version()))
 }
 
 fn describe(backend: &Backend) -> String {
     let place = if backend.local { "local" } else { "cloud" };
     let names: Vec<&str> = backend.models.iter().map(|m| &*m.name).collect();
-    let models = if names.is_empty() { "asked for its models".to_owned() } else { names.join(", ") };
-    format!("{} ({}, {place}, {} slots): {models}", backend.name, backend.adapter.name(), backend.slots)
+    let models = if names.is_empty() { "asked at start".to_owned() } else { names.join(", ") };
+    format!("{} ({}, {place}, {}), models: {models}", backend.name, backend.adapter.name(), slots(backend.slots))
 }
 
 fn as_json(config: &Config, file: &Path) -> serde_json::Value {

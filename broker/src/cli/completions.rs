@@ -1,9 +1,8 @@
 //! `pullyard completions`.
 
-use clap::{Args, CommandFactory};
+use clap::Args;
 use clap_complete::Shell;
 
-use super::Cli;
 use super::client::Error;
 use super::out::Out;
 
@@ -17,6 +16,6 @@ pub struct CompletionsArgs {
 pub(super) fn run(out: &Out, args: &CompletionsArgs) -> Result<(), Error> {
     // Written to memory first, because the generator panics when it cannot write.
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "pullyard", &mut script);
+    clap_complete::generate(args.shell, &mut super::command(), "pullyard", &mut script);
     out.paragraph(&String::from_utf8_lossy(&script))
 }

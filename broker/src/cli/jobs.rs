@@ -1,9 +1,11 @@
 //! `pullyard jobs`, `cancel` and `requeue`.
 
 use clap::{Args, Subcommand};
+use pullyard_schemas::job::State;
 use serde_json::{Value, json};
 
 use super::client::{self, Client, Error};
+use super::event::details;
 use super::out::{Out, note, plain};
 use super::table::{Table, dollars, pairs, span};
 use super::watch::answer;
@@ -11,13 +13,16 @@ use super::watch::answer;
 const EXAMPLES: &str = "\
 Examples:
   pullyard jobs --state parked --limit 100
-  pullyard jobs show 0198c2a4-7d1e-7c33-9a51-6f0d5f6f2b10
+  pullyard jobs 0198c2a4-7d1e-7c33-9a51-6f0d5f6f2b10
   pullyard jobs events 0198c2a4-7d1e-7c33-9a51-6f0d5f6f2b10";
 
 /// Which jobs to list, or which one to look at.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub struct JobsArgs {
+    /// The one to show, instead of a list
+    #[arg(conflicts_with_all = ["state", "class", "key", "tag", "model", "limit", "after"])]
+    id: Option<String>,
     #[command(subcommand)]
     one: Option<One>,
     #[command(flatten)]
@@ -40,8 +45,8 @@ enum One {
 
 #[derive(Debug, Clone, Args)]
 struct Filter {
-    /// Only jobs in this state: queued, deferred, running, parked, completed, cancelled or expired
-    #[arg(long)]
+    /// Only jobs in this state
+    #[arg(long, value_parser = State::NAMES)]
     state: Option<String>,
     /// Only jobs of this class
     #[arg(long)]
@@ -77,13 +82,13 @@ pub struct RequeueArgs {
     /// The jobs' ids
     #[arg(required = true, value_name = "ID")]
     ids: Vec<String>,
-    /// Attempts that each may still grow to
+    /// How many attempts to add to those that were made [default: as many as the job had at first]
     #[arg(long, value_name = "N")]
     max_attempts: Option<u32>,
 }
 
 pub(super) async fn run(client: &Client, out: &Out, args: JobsArgs) -> Result<(), Error> {
-    match args.one {
+    match args.one.or_else(|| args.id.map(|id| One::Show { id })) {
         None => list(client, out, &args.filter).await,
         Some(One::Show { id }) => show(client, out, &id).await,
         Some(One::Events { id }) => events(client, out, &id).await,
@@ -191,18 +196,6 @@ async fn events(client: &Client, out: &Out, id: &str) -> Result<(), Error> {
         table.row(vec![plain(&event["time"]), plain(&event["seq"]), plain(&event["event"]), details(event)]);
     }
     table.print(out)
-}
-
-/// An event's own fields, without what all have and without what takes many lines.
-pub(super) fn details(event: &Value) -> String {
-    let Value::Object(fields) = event else { return String::new() };
-    let own = |name: &str| !matches!(name, "seq" | "at" | "v" | "job" | "time" | "event" | "body" | "spec");
-    let mut words: Vec<String> =
-        fields.iter().filter(|(name, _)| own(name)).map(|(name, value)| format!("{name}={}", plain(value))).collect();
-    if let Some(targets) = event["spec"]["targets"].as_array() {
-        words.push(format!("targets={}", targets.iter().map(plain).collect::<Vec<_>>().join(",")));
-    }
-    words.join(" ")
 }
 
 pub(super) async fn cancel(client: &Client, out: &Out, args: &CancelArgs) -> Result<(), Error> {

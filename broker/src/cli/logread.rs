@@ -10,7 +10,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 
 use super::client::Error;
-use super::jobs::details;
+use super::event::details;
 use super::out::plain;
 use crate::log::Record;
 

@@ -4,6 +4,7 @@ mod body;
 mod check;
 mod client;
 mod completions;
+mod event;
 mod jobs;
 mod log;
 mod logread;
@@ -20,7 +21,7 @@ mod watch;
 
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Arg, ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use client::{Client, Error};
 use out::{Out, note};
@@ -114,10 +115,22 @@ pub enum ClientCommand {
     Completions(CompletionsArgs),
 }
 
+/// What can be typed, where the commands that talk to no broker do not offer to say where it listens.
+fn command() -> clap::Command {
+    // An argument of a command's own goes before a global one of the same name.
+    let unused = Arg::new("url").long("url").action(ArgAction::Set).global(true).hide(true);
+    ["serve", "check", "log", "completions"]
+        .into_iter()
+        .fold(Cli::command(), |cli, name| cli.mut_subcommand(name, |command| command.arg(unused.clone())))
+}
+
 /// Runs what was typed, and says how to exit.
 #[must_use]
 pub fn main() -> ExitCode {
-    let Cli { global, command } = Cli::parse();
+    let Cli { global, command } = match Cli::from_arg_matches(&command().get_matches()) {
+        Ok(typed) => typed,
+        Err(error) => error.exit(),
+    };
     let out = Out::stdout(global.json);
     match command {
         Command::Serve(args) => serve::run(&args),

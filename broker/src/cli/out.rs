@@ -71,6 +71,18 @@ pub(super) fn note(text: &str) {
     let _ = writeln!(io::stderr(), "{}", clean(text));
 }
 
+/// An error with the causes that it does not name itself: some say theirs in their own text, others leave it to the reader.
+pub(super) fn with_causes(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |told, cause| {
+        let cause = cause.to_string();
+        match told.as_str() {
+            "" => cause,
+            before if before.contains(&cause) => told,
+            before => format!("{before}: {cause}"),
+        }
+    })
+}
+
 /// Whether a line on stderr can be rewritten.
 pub(super) fn can_update() -> bool {
     io::stderr().is_terminal()
@@ -109,6 +121,17 @@ pub(super) fn plain(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("nope.yaml: {source}")]
+        struct Unread {
+            source: io::Error,
+        }
+        let error = anyhow::Error::new(Unread { source: io::Error::other("no such file") }).context("cannot start");
+        assert_eq!(with_causes(&error), "cannot start: nope.yaml: no such file");
+    }
 
     #[test]
     fn nothing_can_steer_a_terminal() {

@@ -13,6 +13,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
+use super::out::{note, with_causes};
+use super::table::slots;
 use crate::config::prices::AS_OF;
 use crate::config::{Config, parse_listen};
 use crate::yard::{Env, Found, Yard};
@@ -77,7 +79,7 @@ pub(super) fn run(args: &ServeArgs) -> ExitCode {
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            super::out::note(&format!("error: {error:#}"));
+            note(&format!("error: {}", with_causes(&error)));
             ExitCode::FAILURE
         }
     }
@@ -104,18 +106,18 @@ async fn serve(args: &ServeArgs, env: Env) -> anyhow::Result<()> {
     let mut hangup = signal(SignalKind::hangup())?;
     // Unheard, it ends the program; heard, a file that may not grow is a full disk, which the log knows how to bear.
     let _too_large = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?;
-    let data = config.data_dir(&env);
+    let (data, keyed) = (config.data_dir(&env), !config.keys.is_empty());
     let mut yard = Yard::open(config, env)?;
     let stop = CancellationToken::new();
     let connections = tokio::spawn(yard.serve(listener, stop.clone()));
-    announce(&yard.found().await, address, &data, args.config.as_deref());
+    announce(&yard.found().await, address, &data, args.config.as_deref(), keyed);
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = hangup.recv() => match args.config().and_then(|config| Ok(yard.reload(config)?)) {
                 Ok(()) => tracing::info!("the configuration has been read again"),
-                Err(error) => tracing::error!("the old configuration stays in force: {error:#}"),
+                Err(error) => tracing::error!("the old configuration stays in force: {}", with_causes(&error)),
             },
         }
     }
@@ -133,7 +135,13 @@ async fn serve(args: &ServeArgs, env: Env) -> anyhow::Result<()> {
 }
 
 /// What it found and how to call it, for the person who has just started it.
-fn announce(found: &[Found], address: SocketAddr, data: &Path, config: Option<&Path>) {
+fn announce(found: &[Found], address: SocketAddr, data: &Path, config: Option<&Path>, keyed: bool) {
+    let text = announcement(found, address, data, config, keyed);
+    // A closed terminal is no reason not to serve.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+fn announcement(found: &[Found], address: SocketAddr, data: &Path, config: Option<&Path>, keyed: bool) -> String {
     let mut text = format!("Pullyard {} listens on http://{address}\n", env!("CARGO_PKG_VERSION"));
     text.push_str(&format!("  data    {}\n", data.display()));
     if let Some(config) = config {
@@ -151,8 +159,11 @@ fn announce(found: &[Found], address: SocketAddr, data: &Path, config: Option<&P
             }
         };
         text.push_str(&format!(
-            "  {:<8}{} at {} ({place}, {} slots): {models}\n",
-            backend.name, backend.adapter, backend.url, backend.slots
+            "  {:<8}{} at {} ({place}, {}): {models}\n",
+            backend.name,
+            backend.adapter,
+            backend.url,
+            slots(backend.slots)
         ));
     }
     if shown.is_empty() {
@@ -162,9 +173,33 @@ fn announce(found: &[Found], address: SocketAddr, data: &Path, config: Option<&P
         );
     }
     text.push_str(&format!("  prices  built-in list of {AS_OF}, under those of the configuration\n"));
+    let key = if keyed { " -H \"Authorization: Bearer $KEY\"" } else { "" };
     text.push_str(&format!(
-        "Try:  curl http://{address}/v1/chat/completions -H 'Content-Type: application/json' \\\n        -d '{{\"model\":\"auto\",\"messages\":[{{\"role\":\"user\",\"content\":\"Say hello\"}}]}}'\nSDKs: base_url=\"http://{address}/v1\"\n",
+        "Try:  curl http://{address}/v1/chat/completions{key} -H 'Content-Type: application/json' \\\n        -d '{{\"model\":\"auto\",\"messages\":[{{\"role\":\"user\",\"content\":\"Say hello\"}}]}}'\nSDKs: base_url=\"http://{address}/v1\"\n",
     ));
-    // A closed terminal is no reason not to serve.
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_works_as_it_is_printed() {
+        let backend = Found {
+            name: "gpu".into(),
+            url: "http://gpu:1/v1".into(),
+            adapter: "openai",
+            local: true,
+            slots: 1,
+            models: vec!["m".into()],
+            failure: None,
+            discovered: false,
+        };
+        let address = SocketAddr::from(([127, 0, 0, 1], 8787));
+        let text = |keyed| announcement(std::slice::from_ref(&backend), address, Path::new("/d"), None, keyed);
+        assert!(text(true).contains(r#"/v1/chat/completions -H "Authorization: Bearer $KEY" -H 'Content-Type"#), "{}", text(true));
+        assert!(!text(false).contains("Bearer"), "{}", text(false));
+        assert!(text(false).contains("gpu     openai at http://gpu:1/v1 (local, 1 slot): m\n"), "{}", text(false));
+    }
 }

@@ -45,8 +45,8 @@ pub(super) async fn run(client: &Client, out: &Out, args: SubmitArgs) -> Result<
     if args.detach {
         return if out.json { out.answer(&accepted) } else { out.line(id) };
     }
-    if can_update() {
-        // Whoever interrupts the wait needs it: the job goes on.
+    if can_update() || !out.json {
+        // Whoever interrupts the wait, or finds that its script was killed, needs it: the job goes on.
         note(&format!("job {id}"));
     }
     watch::follow(client, out, id, args.stream).await

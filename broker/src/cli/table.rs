@@ -72,6 +72,15 @@ pub(super) fn dollars(usd: f64) -> String {
     }
 }
 
+pub(super) fn slots(n: u32) -> String {
+    if n == 1 { "1 slot".to_owned() } else { format!("{n} slots") }
+}
+
+/// How long something took.
+pub(super) fn seconds(ms: u64) -> String {
+    if ms < 1_000 { format!("{ms}ms") } else { format!("{:.1}s", ms as f64 / 1e3) }
+}
+
 /// A length of time in its largest unit.
 pub(super) fn span(seconds: i64) -> String {
     match seconds.max(0) {

@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, Mutex};
 
-use clap::CommandFactory;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -10,10 +9,25 @@ use super::*;
 
 #[test]
 fn the_command_line_is_sound() {
-    Cli::command().debug_assert();
+    command().debug_assert();
+    for (name, offered) in [("serve", false), ("check", false), ("log", false), ("completions", false), ("jobs", true), ("usage", true)] {
+        let help = command().try_get_matches_from(["pullyard", name, "--help"]).unwrap_err().to_string();
+        assert_eq!(help.contains("--url"), offered, "{help}");
+    }
+    let help = command().try_get_matches_from(["pullyard", "log", "show", "--help"]).unwrap_err().to_string();
+    assert!(!help.contains("--url") && help.contains("--json"), "{help}");
+    for typed in [&["pullyard", "--url", "http://a", "jobs"][..], &["pullyard", "jobs", "--url", "http://a"]] {
+        let cli = Cli::from_arg_matches(&command().try_get_matches_from(typed).unwrap()).unwrap();
+        assert_eq!(cli.global.url, "http://a");
+    }
+    let cli = Cli::from_arg_matches(&command().try_get_matches_from(["pullyard", "check"]).unwrap()).unwrap();
+    assert_eq!(cli.global.url, "http://127.0.0.1:8787");
     let cli = Cli::parse_from(["pullyard", "jobs", "--state", "parked", "--json"]);
     assert!(cli.global.json);
     assert!(Cli::try_parse_from(["pullyard", "usage", "--group-by", "model,shoe"]).is_err());
+    let error = Cli::try_parse_from(["pullyard", "jobs", "--state", "foo"]).unwrap_err().to_string();
+    assert!(error.contains("deferred") && error.contains("parked"), "{error}");
+    assert!(Cli::try_parse_from(["pullyard", "jobs", "j1", "--state", "parked"]).is_err());
     assert!(Cli::try_parse_from(["pullyard", "log", "show", "--data", "/x"]).is_ok());
 }
 
@@ -79,10 +93,11 @@ async fn a_broken_stream_is_taken_up_where_it_broke() {
 #[tokio::test]
 async fn ends_and_refusals_have_their_exit_codes() {
     let end = |job: &str| events(&format!("event: end\ndata: {job}\n\n"));
-    let (url, _) = broker(vec![
+    let (url, asked) = broker(vec![
         end(r#"{"id":"j","state":"completed","result":{"choices":[{"message":{"content":"Hi"}}]}}"#),
         end(r#"{"id":"j","state":"parked","failure":{"kind":"timeout","message":"too slow"}}"#),
         events("event: error\ndata: {\"error\":{\"message\":\"gone\"}}\n\n"),
+        http("404 Not Found", r#"{"error":{"message":"no such job"}}"#),
         http("404 Not Found", r#"{"error":{"message":"no such job"}}"#),
         http("409 Conflict", r#"{"error":{"message":"ended"}}"#),
         http("200 OK", r#"{"id":"b","state":"cancelled"}"#),
@@ -92,6 +107,8 @@ async fn ends_and_refusals_have_their_exit_codes() {
     assert_eq!(typed(&url, &["watch", "j"]).await.1, 1);
     assert_eq!(typed(&url, &["watch", "j"]).await.1, 1);
     assert_eq!(typed(&url, &["jobs", "show", "j"]).await.1, 1);
+    assert_eq!(typed(&url, &["jobs", "j"]).await.1, 1);
+    assert!(asked.lock().unwrap()[3..5].iter().all(|request| request.starts_with("GET /v1/jobs/j HTTP")));
     assert_eq!(typed(&url, &["cancel", "a", "b"]).await, ("b cancelled\n".to_owned(), 1));
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     assert_eq!(typed(&format!("http://{free}"), &["jobs"]).await.1, 3);

@@ -232,7 +232,7 @@ impl<'de> Deserialize<'de> for Model {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Breaker {
-    /// Failures within `window` that do not open it yet.
+    /// Jobs whose attempts may fail within `window` before it opens.
     pub allowed_fails: u32,
     #[serde(deserialize_with = "units::duration")]
     pub window: Duration,

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::place::Places;
 use super::secret::SecretRef;
 use super::units::quoted;
+use crate::core::nearest::suggest;
 
 /// Why there is no configuration, or no secret. No variant ever has a secret.
 #[derive(Debug, thiserror::Error)]
@@ -109,33 +110,4 @@ fn described(kind: &str) -> &str {
         "f64" => "a number",
         other => other,
     }
-}
-
-/// The nearest of the valid names; where none is near, all of them.
-fn suggest(found: &str, valid: &[&str]) -> String {
-    let near = valid.iter().map(|name| (distance(found, name), *name)).min();
-    match near {
-        Some((distance, name)) if distance <= (name.len().max(found.len()) / 3).max(1) => format!("did you mean `{name}`?"),
-        Some(_) | None => format!("say one of {}", valid.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")),
-    }
-}
-
-/// Levenshtein's distance.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (cell, y) in row.iter_mut().skip(1).zip(&b) {
-            let cost = diagonal + usize::from(x != *y);
-            diagonal = *cell;
-            left = cost.min(left + 1).min(*cell + 1);
-            *cell = left;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row.last().copied().unwrap_or_default()
 }

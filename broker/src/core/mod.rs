@@ -3,5 +3,6 @@
 pub mod classify;
 pub mod decide;
 mod line;
+pub mod nearest;
 pub mod policy;
 pub mod schedule;

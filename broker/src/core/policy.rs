@@ -6,6 +6,8 @@ use std::sync::Arc;
 use pullyard_schemas::job::Decision;
 use pullyard_schemas::{Needs, Scope};
 
+use super::nearest::suggest;
+
 /// A model that some backend serves now.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Model {
@@ -51,8 +53,12 @@ pub struct Route {
 /// Why nothing can serve the job.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unroutable {
+    #[error("no model server has answered with its models yet; this is looked at again every few seconds")]
+    NothingServed,
     #[error("model `{0}` is not served by any backend{1}")]
     NoModel(String, String),
+    #[error("there is no class `{class}`; {instead}")]
+    NoClass { class: String, instead: String },
     #[error("model `{model}` cannot do what this request needs: {lacks}")]
     Incapable { model: String, lacks: &'static str },
     #[error("no model for class `{class}` can do what this request needs{lacks}")]
@@ -61,11 +67,14 @@ pub enum Unroutable {
     NotLocal(String),
 }
 
+/// The classes that there are without any configuration.
+const CLASSES: [&str; 4] = ["quick", "code", "reasoning", "vision"];
+
 impl Catalog {
     /// Whether this is a class, or `auto`.
     #[must_use]
     pub fn is_class(&self, name: &str) -> bool {
-        self.classes.contains_key(name) || matches!(name, "quick" | "code" | "reasoning" | "vision")
+        self.classes.contains_key(name) || CLASSES.contains(&name)
     }
 
     /// The served model that a name means: exact, by alias, or with `:latest` added or taken away, in any case.
@@ -77,6 +86,17 @@ impl Catalog {
         }
         let bare = name.strip_suffix(":latest").unwrap_or(name);
         self.models.values().find(|m| m.name.strip_suffix(":latest").unwrap_or(&m.name).eq_ignore_ascii_case(bare))
+    }
+
+    /// The same, or why there is none.
+    ///
+    /// # Errors
+    /// When nothing by that name is served.
+    pub fn served(&self, name: &str) -> Result<&Model, Unroutable> {
+        if self.models.is_empty() {
+            return Err(Unroutable::NothingServed);
+        }
+        self.find(name).ok_or_else(|| Unroutable::NoModel(name.chars().take(200).collect(), self.suggestion()))
     }
 
     /// Orders the targets for a request. Never crosses a capability or a scope.
@@ -91,7 +111,7 @@ impl Catalog {
     }
 
     fn named(&self, name: &str, needs: &Needs, scope: Scope) -> Result<Route, Unroutable> {
-        let model = self.find(name).ok_or_else(|| Unroutable::NoModel(name.to_owned(), self.suggestion()))?;
+        let model = self.served(name)?;
         if let Some(lacks) = lacks(model, needs) {
             return Err(Unroutable::Incapable { model: name.to_owned(), lacks });
         }
@@ -102,13 +122,22 @@ impl Catalog {
     }
 
     fn classed(&self, class: &str, needs: &Needs, scope: Scope) -> Result<Route, Unroutable> {
+        if !self.is_class(class) {
+            let known: Vec<&str> =
+                CLASSES.into_iter().chain(self.classes.keys().map(|own| &**own).filter(|own| !CLASSES.contains(own))).collect();
+            return Err(Unroutable::NoClass { class: class.chars().take(64).collect(), instead: suggest(class, &known) });
+        }
+        if self.models.is_empty() {
+            return Err(Unroutable::NothingServed);
+        }
         let fits = |m: &&Model| lacks(m, needs).is_none() && (scope == Scope::Any || m.local);
         let listed = self.classes.get(class).map(Vec::as_slice).unwrap_or_default();
         let mut targets: Vec<Arc<str>> = listed.iter().filter_map(|t| self.find(t)).filter(fits).map(|m| m.name.clone()).collect();
         let rule = if targets.is_empty() { "built-in" } else { "class" };
         // Something always answers: behind the listed targets come the others that can, local ones first.
         let mut rest: Vec<&Model> = self.models.values().filter(fits).filter(|m| needs.embedding || m.embedding != Some(true)).collect();
-        rest.sort_by_key(|m| (!m.local, m.name.clone()));
+        // Who nobody has told about may not be able to after all.
+        rest.sort_by_key(|m| (needs.embedding && m.embedding.is_none(), !m.local, m.name.clone()));
         for model in rest {
             if (listed.is_empty() || targets.is_empty()) && !targets.contains(&model.name) && targets.len() < 4 {
                 targets.push(model.name.clone());
@@ -126,9 +155,6 @@ impl Catalog {
     }
 
     fn suggestion(&self) -> String {
-        if self.models.is_empty() {
-            return "; no backend has answered with its models yet".to_owned();
-        }
         let names: Vec<&str> = self.models.keys().take(8).map(|n| &**n).collect();
         format!("; served now: {}", names.join(", "))
     }
@@ -148,4 +174,50 @@ fn lacks(model: &Model, needs: &Needs) -> Option<&'static str> {
         return Some("the prompt is longer than its context");
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn catalog(names: &[(&str, Option<bool>)]) -> Catalog {
+        let model = |(name, images): &(&str, Option<bool>)| {
+            let name: Arc<str> = (*name).into();
+            let model = Model {
+                name: name.clone(),
+                backends: vec!["b".into()],
+                local: true,
+                images: *images,
+                tools: None,
+                embedding: None,
+                context: None,
+            };
+            (name, model)
+        };
+        Catalog { models: names.iter().map(model).collect(), ..Catalog::default() }
+    }
+
+    #[test]
+    fn an_image_goes_to_no_model_that_only_reads_text() {
+        let (catalog, images) = (catalog(&[("blind", Some(false)), ("sees", Some(true))]), Needs { images: true, ..Needs::default() });
+        let refused = catalog.route(Ask::Model("blind"), &images, Scope::Any).unwrap_err();
+        assert!(matches!(refused, Unroutable::Incapable { .. }), "{refused}");
+        assert_eq!(*catalog.route(Ask::Class("vision"), &images, Scope::Any).unwrap().targets, ["sees".into()]);
+    }
+
+    #[test]
+    fn nothing_served_yet_is_no_missing_model() {
+        for ask in [Ask::Model("m"), Ask::Class("code")] {
+            assert_eq!(catalog(&[]).route(ask, &Needs::default(), Scope::Any), Err(Unroutable::NothingServed));
+        }
+    }
+
+    #[test]
+    fn a_class_that_is_none_is_refused_with_the_nearest_one() {
+        let mut catalog = catalog(&[("m", None)]);
+        catalog.classes.insert("drafts".into(), vec!["m".into()]);
+        let refusal = |class| catalog.route(Ask::Class(class), &Needs::default(), Scope::Any).unwrap_err().to_string();
+        assert_eq!(refusal("drats"), "there is no class `drats`; did you mean `drafts`?");
+        assert!(refusal("xyz").ends_with("say one of `quick`, `code`, `reasoning`, `vision`, `drafts`"), "{}", refusal("xyz"));
+    }
 }

@@ -1,1 +1,163 @@
+//! The engine with a real transport, a log in memory, and workers that do whatever the dice say.
 
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use pullyard_schemas::job::{Job, Kind, OnInterrupt, Spec, apply};
+use pullyard_schemas::work::Report;
+use pullyard_schemas::{Band, Charge, Failure, FailureKind, JobId, Lane, Needs, Scope, Seq, Usage, WorkerId};
+use pullyard_worker::transport::embedded::EmbeddedTransport;
+use pullyard_worker::transport::{Delivery, Transport};
+
+use super::*;
+use crate::blobs::Blobs;
+use crate::core::decide::{Command, Policy};
+use crate::log::{EventLog, LogReader, MemoryLog};
+use crate::readmodel::{self, ReadModel};
+
+struct Rig {
+    handle: Handle,
+    transport: Arc<EmbeddedTransport>,
+    reader: Arc<dyn LogReader>,
+    task: tokio::task::JoinHandle<()>,
+    _dir: tempfile::TempDir,
+}
+
+fn rig() -> Rig {
+    let dir = tempfile::tempdir().unwrap();
+    let log = MemoryLog::new();
+    let reader = log.reader();
+    let (read_model, _) = ReadModel::open(&dir.path().join("read"), reader.clone(), Seq(0)).unwrap();
+    let hub = Arc::new(OutputHub::default());
+    let (words, reports) = tokio::sync::mpsc::unbounded_channel();
+    let transport = EmbeddedTransport::new(words, hub.clone(), Duration::from_secs(5));
+    let parts = Parts {
+        log: Box::new(log),
+        projector: readmodel::spawn(read_model.clone()).unwrap(),
+        read_model,
+        blobs: Blobs::open(&dir.path().join("blobs")).unwrap(),
+        hub,
+        clock: crate::yard::wall_clock,
+    };
+    let policy = Policy { backoff_base: Duration::from_millis(1), backoff_max: Duration::from_millis(3), lease: Duration::from_secs(5) };
+    let options = Options { policy, schedule: Default::default(), flush_before_answers: true, flush_every: Duration::from_millis(5) };
+    let (handle, task) = start(parts, options, transport.clone(), reports).unwrap();
+    Rig { handle, transport, reader, task, _dir: dir }
+}
+
+fn lane(target: &str) -> Lane {
+    Lane { target: target.into(), scope: Scope::Any }
+}
+
+fn new_job(targets: &[&str]) -> NewJob {
+    let spec = Spec {
+        kind: Kind::Chat,
+        targets: targets.iter().map(|t| Arc::from(*t)).collect(),
+        scope: Scope::Any,
+        band: Band::Normal,
+        needs: Needs::default(),
+        labels: Default::default(),
+        max_attempts: 4,
+        max_attempts_per_target: 2,
+        on_interrupt: OnInterrupt::Restart,
+        stream: true,
+        live: false,
+        deadline: None,
+        not_before: None,
+        timeout_ms: 1_000,
+        size: 4,
+        idempotency_key: None,
+        fingerprint: None,
+        metadata: Default::default(),
+        tags: vec![],
+        decision: Arc::default(),
+    };
+    NewJob { id: JobId::new(), spec: Arc::new(spec), body: Bytes::from_static(b"body") }
+}
+
+async fn report(rig: &Rig, delivery: &dyn Delivery, report: Report) {
+    rig.transport.report(delivery.offer().job, delivery.offer().token, report, Bytes::from_static(b"{}\n")).await;
+}
+
+fn charge() -> Charge {
+    Charge { model: "m".into(), backend: "b".into(), usage: Usage::default(), cost_nanos: 1, busy_ms: 1 }
+}
+
+/// One attempt as the dice say: most succeed, some fail in each way, some are forgotten or said twice.
+async fn attempt(rig: &Rig, delivery: Box<dyn Delivery>, dice: u32) {
+    let started = || Report::Started { worker: WorkerId("w".into()), backend: "b".into(), model: "m".into() };
+    let failed = |kind| Report::Failed { failure: Failure::new(kind, "so"), charge: Some(charge()), delivered: false };
+    if dice.is_multiple_of(16) {
+        // Given back untouched.
+        return;
+    }
+    report(rig, &*delivery, started()).await;
+    match dice % 16 {
+        1 => report(rig, &*delivery, failed(FailureKind::BadRequest)).await,
+        2 => report(rig, &*delivery, failed(FailureKind::NoModel)).await,
+        3..=5 => report(rig, &*delivery, failed(FailureKind::Backend)).await,
+        6 => report(rig, &*delivery, failed(FailureKind::Drained)).await,
+        7 => {
+            report(rig, &*delivery, started()).await;
+            report(rig, &*delivery, Report::Completed { charge: charge(), finish: None }).await;
+            report(rig, &*delivery, Report::Completed { charge: charge(), finish: None }).await;
+        }
+        _ => report(rig, &*delivery, Report::Completed { charge: charge(), finish: None }).await,
+    }
+    delivery.settle();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_workers_say_every_job_comes_to_rest_and_no_lane_is_left_blocked() {
+    let seed = std::env::var("PULLYARD_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(|| crate::yard::wall_clock().0);
+    println!("PULLYARD_SEED={seed}");
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let rig = rig();
+    let both = [lane("a"), lane("b")];
+    let capacity = |alive| both.iter().map(|lane| (lane.clone(), Capacity { slots: 3, alive })).collect::<Vec<_>>();
+    rig.handle.capacity(capacity(true));
+    let mut jobs = Vec::new();
+    for _ in 0..300 {
+        let targets: &[&str] = if rng.bool() { &["a", "b"] } else { &["b"] };
+        let accepted = rig.handle.submit(new_job(targets)).await.unwrap();
+        jobs.push(accepted.view.job.id);
+        match rng.u32(..) % 12 {
+            0 => drop(rig.handle.change(jobs[rng.usize(..jobs.len())], Command::Cancel { why: "dice".into() }).await),
+            1 => drop(rig.handle.change(jobs[rng.usize(..jobs.len())], Command::Requeue { max_attempts: Some(1) }).await),
+            2 => rig.handle.capacity(capacity(rng.bool())),
+            _ => {}
+        }
+        for delivery in rig.transport.pull(&both, 2, Duration::ZERO, 0).await {
+            attempt(&rig, delivery, rng.u32(..)).await;
+        }
+    }
+    rig.handle.capacity(capacity(true));
+    let rested = tokio::time::timeout(Duration::from_secs(20), async {
+        while rig.handle.stats().await.unwrap().live > 0 {
+            for delivery in rig.transport.pull(&both, 8, Duration::from_millis(2), 0).await {
+                attempt(&rig, delivery, rng.u32(..)).await;
+            }
+        }
+    });
+    let in_time = rested.await.is_ok();
+    let stats = rig.handle.stats().await.unwrap();
+    assert!(in_time, "jobs are stuck: {stats:?}");
+    assert!(stats.lanes.iter().all(|lane| (lane.waiting, lane.offered, lane.running) == (0, 0, 0)), "{stats:?}");
+
+    rig.handle.stop();
+    rig.task.await.unwrap();
+    let mut folded: HashMap<JobId, Job> = HashMap::new();
+    rig.reader
+        .replay(Seq(1), &mut |record| {
+            let id = record.envelope.job;
+            let job = apply(folded.remove(&id), &record.envelope).unwrap();
+            folded.insert(id, job);
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    assert_eq!(folded.len(), jobs.len());
+    assert!(folded.values().all(|job| job.state.is_at_rest() && job.attempts <= job.max_attempts));
+}

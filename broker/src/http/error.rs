@@ -2,7 +2,9 @@
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
+use hyper::header::HeaderValue;
 use hyper::{StatusCode, header};
+use pullyard_schemas::job::Kind;
 use pullyard_schemas::{Failure, FailureKind};
 use serde_json::json;
 
@@ -19,11 +21,15 @@ pub(crate) struct Error {
     pub(crate) param: Option<String>,
     pub(crate) code: Option<&'static str>,
     pub(crate) retry_after: Option<u64>,
+    /// The methods that there are, where another was used.
+    allow: Option<&'static str>,
+    /// The job has come to rest: all retries that could help have been made here.
+    over: bool,
 }
 
 impl Error {
     fn new(status: StatusCode, kind: &'static str, message: impl Into<String>) -> Self {
-        Self { status, kind, message: message.into(), param: None, code: None, retry_after: None }
+        Self { status, kind, message: message.into(), param: None, code: None, retry_after: None, allow: None, over: false }
     }
 
     pub(crate) fn bad_request(param: &str, message: impl Into<String>) -> Self {
@@ -47,8 +53,20 @@ impl Error {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error", format!("the body is larger than the limit of {limit} bytes"))
     }
 
-    pub(crate) fn method(allowed: &str) -> Self {
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "invalid_request_error", format!("use {allowed} here"))
+    /// `allowed` as the header `Allow` has it.
+    pub(crate) fn method(allowed: &'static str) -> Self {
+        // Whoever may GET may also HEAD, but hardly meant to.
+        let message = format!("use {} here", allowed.replace(", HEAD", "").replace(", ", " or "));
+        let mut error = Self::new(StatusCode::METHOD_NOT_ALLOWED, "invalid_request_error", message);
+        error.allow = Some(allowed);
+        error
+    }
+
+    /// What a job came to without a result. A client that sends it again doubles the work and not the chance.
+    pub(crate) fn over(message: impl Into<String>) -> Self {
+        let mut error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", message);
+        error.over = true;
+        error
     }
 
     pub(crate) fn internal(message: impl Into<String>) -> Self {
@@ -107,25 +125,36 @@ impl From<Rejection> for Error {
 
 impl From<Unroutable> for Error {
     fn from(why: Unroutable) -> Self {
-        let mut error = match &why {
-            Unroutable::NoModel(..) => Self::not_found(why.to_string()),
+        let message = why.to_string();
+        let (mut error, code) = match &why {
+            Unroutable::NothingServed => (Self::unavailable(message, 5), "no_models_yet"),
+            Unroutable::NoModel(..) => (Self::not_found(message), "model_not_found"),
+            Unroutable::NoClass { .. } => (Self::bad_request("class", message), "class_not_found"),
             Unroutable::Incapable { .. } | Unroutable::NoTarget { .. } | Unroutable::NotLocal(_) => {
-                Self::bad_request("model", why.to_string())
+                (Self::bad_request("model", message), "model_not_capable")
             }
         };
-        error.param = Some("model".to_owned());
-        error.code = Some(if error.status == StatusCode::NOT_FOUND { "model_not_found" } else { "model_not_capable" });
+        error.code = Some(code);
+        if error.status == StatusCode::NOT_FOUND {
+            error.param = Some("model".to_owned());
+        }
         error
     }
 }
 
-impl From<&Failure> for Error {
-    fn from(failure: &Failure) -> Self {
+impl Error {
+    /// The failure that a job was parked with.
+    pub(crate) fn of_failure(failure: &Failure, job: Kind) -> Self {
         let message = failure.message.clone();
-        match failure.kind {
+        let mut error = match failure.kind {
             FailureKind::BadRequest => Self::bad_request("", message),
             FailureKind::ContextLength => {
-                let mut error = Self::bad_request("messages", message);
+                let prompt = match job {
+                    Kind::Chat => "messages",
+                    Kind::Completion => "prompt",
+                    Kind::Embedding => "input",
+                };
+                let mut error = Self::bad_request(prompt, message);
                 error.code = Some("context_length_exceeded");
                 error
             }
@@ -140,8 +169,10 @@ impl From<&Failure> for Error {
             FailureKind::Unauthorized | FailureKind::Connect | FailureKind::Backend | FailureKind::Garbage => {
                 Self::new(StatusCode::BAD_GATEWAY, "server_error", message)
             }
-            FailureKind::Cancelled | FailureKind::Drained => Self::unavailable(message, 5),
-        }
+            FailureKind::Cancelled | FailureKind::Drained => Self::over(message),
+        };
+        error.over = true;
+        error
     }
 }
 
@@ -149,10 +180,59 @@ impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let mut response = Response::new(Body::from(self.body().to_string()));
         *response.status_mut() = self.status;
-        response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(seconds) = self.retry_after {
-            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if let Some(allowed) = self.allow {
+            headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if self.over {
+            headers.insert("x-should-retry", HeaderValue::from_static("false"));
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn head(error: Error, name: &str) -> Option<String> {
+        error.into_response().headers().get(name).map(|value| value.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn only_what_may_still_come_is_tried_again() {
+        let full = |per_key| Refusal::Full {
+            per_key,
+            what: "the queue is full",
+            unit: "jobs",
+            limit: 1,
+            have: 1,
+            retry_after: Duration::from_secs(7),
+        };
+        for refusal in [full(true), full(false), Refusal::Draining] {
+            let error = Error::from(refusal);
+            assert!(matches!(error.status.as_u16(), 429 | 503) && error.retry_after.is_some());
+            assert_eq!(head(error, "x-should-retry"), None);
+        }
+        for kind in [FailureKind::Connect, FailureKind::Timeout, FailureKind::Busy, FailureKind::Backend, FailureKind::BadRequest] {
+            let error = Error::of_failure(&Failure::new(kind, "x"), Kind::Chat);
+            assert_eq!(head(error, "x-should-retry").as_deref(), Some("false"), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn refusals_say_what_would_be_right() {
+        assert_eq!(head(Error::method("GET, HEAD, POST"), "allow").as_deref(), Some("GET, HEAD, POST"));
+        assert_eq!(Error::method("GET, HEAD, POST").message, "use GET or POST here");
+        assert_eq!(head(Error::unauthorized(), "www-authenticate").as_deref(), Some("Bearer"));
     }
 }

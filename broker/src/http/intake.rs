@@ -1,100 +1,34 @@
 //! From a client's bytes to a job that cannot be wrong: the body is parsed once, and kept as it was sent.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use memchr::memmem::Finder;
 use pullyard_schemas::job::{Kind, Labels, OnInterrupt, Spec};
 use pullyard_schemas::{Band, JobId, Needs, Scope, Timestamp};
-use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use super::error::Error;
+use super::fields::{self, Fields, MOST_ATTEMPTS, must_be};
 use super::{App, LiveConfig};
 use crate::core::classify::{self, Tags};
 use crate::core::policy::{Ask, Route};
 use crate::engine::NewJob;
-
-/// The fields that Pullyard reads; all others are the model server's and pass through untouched.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Fields<'a> {
-    #[serde(borrow, default)]
-    pub(crate) model: Option<Cow<'a, str>>,
-    #[serde(default)]
-    pub(crate) stream: Option<bool>,
-    #[serde(default)]
-    pub(crate) stream_options: Option<StreamOptions>,
-    #[serde(borrow, default)]
-    messages: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    prompt: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    input: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    tools: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    class: Option<Cow<'a, str>>,
-    #[serde(default)]
-    pub(crate) band: Option<Band>,
-    #[serde(default)]
-    scope: Option<Scope>,
-    #[serde(borrow, default)]
-    deadline: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    not_before: Option<Cow<'a, str>>,
-    #[serde(default)]
-    max_attempts: Option<u32>,
-    #[serde(default)]
-    on_interrupt: Option<OnInterrupt>,
-    #[serde(borrow, default)]
-    metadata: Option<&'a RawValue>,
-    #[serde(default)]
-    tags: Option<Vec<String>>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(crate) struct StreamOptions {
-    #[serde(default)]
-    pub(crate) include_usage: bool,
-}
 
 /// What the connection adds to the body.
 #[derive(Debug)]
 pub(crate) struct Arrival<'a> {
     pub(crate) key: Option<Arc<str>>,
     pub(crate) idempotency_key: Option<&'a str>,
+    /// What the path asks for; `None`: what the body has.
+    pub(crate) kind: Option<Kind>,
     /// A client waits on the connection.
     pub(crate) live: bool,
     pub(crate) default_band: Band,
-}
-
-/// Reads a body's fields.
-pub(crate) fn fields(body: &[u8]) -> Result<Fields<'_>, Error> {
-    if std::str::from_utf8(body).is_err() {
-        return Err(Error::bad_request("", "the body is not valid UTF-8"));
-    }
-    match body.iter().find(|b| !b.is_ascii_whitespace()) {
-        Some(b'{') => {}
-        Some(_) => return Err(Error::bad_request("", "the body must be a JSON object")),
-        None => return Err(Error::bad_request("", "the body is empty; a JSON object is needed")),
-    }
-    let wrong = |e: serde_json::Error| Error::bad_request("", format!("the body is not the JSON that is needed: {e}"));
-    // Half of a surrogate pair is valid JSON to a reader that does not decode it, and stops model servers that do.
-    if memchr::memmem::find(body, b"\\ud").is_some() || memchr::memmem::find(body, b"\\uD").is_some() {
-        serde_json::from_slice::<serde_json::Value>(body).map_err(wrong)?;
-    }
-    serde_json::from_slice(body).map_err(|e| if e.is_data() { misfit(body).unwrap_or_else(|| wrong(e)) } else { wrong(e) })
-}
-
-/// Names the field that does not fit. The body is read once more for it, so that only wrong requests pay.
-fn misfit(body: &[u8]) -> Option<Error> {
-    let mut json = serde_json::Deserializer::from_slice(body);
-    let error = serde_path_to_error::deserialize::<_, Fields<'_>>(&mut json).err()?;
-    let field = error.path().to_string();
-    (field != ".").then(|| Error::bad_request(&field, format!("`{field}` does not fit: {}", error.inner())))
 }
 
 /// Where a request would go, and what was read from it to decide that.
@@ -108,8 +42,8 @@ pub(crate) struct Routed {
 }
 
 /// Classifies where the client left the choice to us, and routes.
-pub(crate) fn routed(live: &LiveConfig, body: &[u8], fields: &Fields<'_>) -> Result<Routed, Error> {
-    let kind = kind_of(fields)?;
+pub(crate) fn routed(live: &LiveConfig, body: &[u8], fields: &Fields<'_>, kind: Option<Kind>) -> Result<Routed, Error> {
+    let kind = kind_of(fields, kind)?;
     let needs = needs_of(fields, kind);
     let scope = fields.scope.unwrap_or_default();
     let model = fields.model.as_deref().unwrap_or("auto");
@@ -117,7 +51,7 @@ pub(crate) fn routed(live: &LiveConfig, body: &[u8], fields: &Fields<'_>) -> Res
     let (route, tags) = match class {
         Some(class) => (live.catalog.route(Ask::Class(class), &needs, scope)?, None),
         None if model == "auto" => {
-            let tags = classify::classify(&classify::read(body).map_err(|e| Error::bad_request("messages", e.to_string()))?);
+            let tags = classify::classify(&classify::read(body).map_err(|e| unreadable(&e))?);
             (live.catalog.route(Ask::Class(tags.class.as_str()), &needs, scope)?, Some(tags))
         }
         None => (live.catalog.route(Ask::Model(model), &needs, scope)?, None),
@@ -128,16 +62,14 @@ pub(crate) fn routed(live: &LiveConfig, body: &[u8], fields: &Fields<'_>) -> Res
 /// Checks, classifies and routes.
 pub(crate) fn new_job(app: &App, body: Bytes, fields: &Fields<'_>, arrival: &Arrival<'_>, now: Timestamp) -> Result<NewJob, Error> {
     let live = app.live_config();
-    let Routed { kind, needs, scope, route, .. } = routed(&live, &body, fields)?;
+    let Routed { kind, needs, scope, route, .. } = routed(&live, &body, fields, arrival.kind)?;
     let metadata = match fields.metadata.filter(|m| m.get() != "null") {
         None => BTreeMap::new(),
-        Some(raw) => {
-            serde_json::from_str(raw.get()).map_err(|_| Error::bad_request("metadata", "`metadata` must be an object of strings"))?
-        }
+        Some(raw) => serde_json::from_str(raw.get()).map_err(|_| wrong_metadata(raw))?,
     };
     let max_attempts = fields.max_attempts.unwrap_or(live.max_attempts);
-    if max_attempts == 0 || max_attempts > 100 {
-        return Err(Error::bad_request("max_attempts", format!("`max_attempts` is {max_attempts}; it must be from 1 to 100")));
+    if !(1..=MOST_ATTEMPTS).contains(&max_attempts) {
+        return Err(fields::attempts(&max_attempts.into()));
     }
     if fields.on_interrupt == Some(OnInterrupt::Continue) {
         return Err(Error::bad_request("on_interrupt", "`on_interrupt: continue` is not supported yet; use `fail` or `restart`"));
@@ -169,44 +101,62 @@ pub(crate) fn new_job(app: &App, body: Bytes, fields: &Fields<'_>, arrival: &Arr
     Ok(NewJob { id: JobId::new(), spec: Arc::new(spec), body })
 }
 
-fn kind_of(fields: &Fields<'_>) -> Result<Kind, Error> {
-    match (fields.messages.map(RawValue::get), fields.prompt.map(RawValue::get), fields.input.map(RawValue::get)) {
-        (Some(messages), _, _) => {
-            if !messages.starts_with('[') {
-                return Err(Error::bad_request("messages", "`messages` must be a list of messages"));
-            }
-            if messages[1..].trim_start().starts_with(']') {
-                return Err(Error::bad_request("messages", "`messages` is empty; at least one message is needed"));
-            }
-            Ok(Kind::Chat)
-        }
-        (None, Some(prompt), _) if prompt.starts_with(['"', '[']) => Ok(Kind::Completion),
-        (None, Some(_), _) => Err(Error::bad_request("prompt", "`prompt` must be a string or a list")),
-        (None, None, Some(input)) if input.starts_with(['"', '[']) => Ok(Kind::Embedding),
-        (None, None, Some(_)) => Err(Error::bad_request("input", "`input` must be a string or a list")),
-        (None, None, None) => {
-            Err(Error::bad_request("messages", "the request has no `messages` (chat), `prompt` (completion) or `input` (embedding)"))
-        }
+/// The message begins with the place.
+fn unreadable(why: &classify::Unreadable) -> Error {
+    let message = why.to_string();
+    let place = message.split(' ').next().filter(|place| place.starts_with("messages") || *place == "prompt" || place.starts_with("input"));
+    Error::bad_request(place.unwrap_or("messages"), message.clone())
+}
+
+fn wrong_metadata(raw: &RawValue) -> Error {
+    let value: Value = serde_json::from_str(raw.get()).unwrap_or_default();
+    match value.as_object().and_then(|object| object.iter().find(|(_, value)| !value.is_string())) {
+        Some((name, value)) => must_be(&format!("metadata.{name}"), "a text", value),
+        None => must_be("metadata", "an object of texts", &value),
     }
 }
 
+fn kind_of(fields: &Fields<'_>, wanted: Option<Kind>) -> Result<Kind, Error> {
+    let present = |raw: Option<&RawValue>| raw.is_some_and(|raw| raw.get() != "null");
+    let kind = match wanted {
+        Some(kind) => kind,
+        None if present(fields.messages) => Kind::Chat,
+        None if present(fields.prompt) => Kind::Completion,
+        None if present(fields.input) => Kind::Embedding,
+        None => {
+            let message = "the request has no `messages` (chat), `prompt` (completion) or `input` (embedding)";
+            return Err(Error::bad_request("messages", message));
+        }
+    };
+    let (name, raw, needed, elsewhere) = match kind {
+        Kind::Chat => ("messages", fields.messages, "a list of messages", "`prompt` goes to /v1/completions, `input` to /v1/embeddings"),
+        Kind::Completion => ("prompt", fields.prompt, "a text or a list", "`messages` go to /v1/chat/completions"),
+        Kind::Embedding => ("input", fields.input, "a text or a list", "`messages` go to /v1/chat/completions"),
+    };
+    let Some(raw) = raw.map(RawValue::get).filter(|raw| *raw != "null") else {
+        return Err(Error::bad_request(name, format!("the request has no `{name}`; {elsewhere}")));
+    };
+    if !raw.starts_with('[') && (kind == Kind::Chat || !raw.starts_with('"')) {
+        return Err(must_be(name, needed, &serde_json::from_str(raw).unwrap_or_default()));
+    }
+    if kind == Kind::Chat && raw[1..].trim_start().starts_with(']') {
+        return Err(Error::bad_request("messages", "`messages` is empty; at least one message is needed"));
+    }
+    Ok(kind)
+}
+
 fn needs_of(fields: &Fields<'_>, kind: Kind) -> Needs {
-    let images = fields.messages.is_some_and(|m| memchr_image(m.get()));
+    let images = fields.messages.is_some_and(|m| has_image(m.get()));
     let tools = fields.tools.is_some_and(|t| t.get() != "null" && !t.get()[1..].trim_start().starts_with(']'));
     Needs { context: 0, images, tools, json: false, embedding: kind == Kind::Embedding }
 }
 
 /// Whether a message has an image part. The text `"image_url"` inside a prompt is escaped in JSON (`\"image_url\"`),
 /// so the bytes with plain quotes can only be a part's type or field.
-fn memchr_image(messages: &str) -> bool {
-    let mut rest = messages;
-    while let Some(at) = rest.find("\"image_url\"") {
-        if !rest[..at].ends_with('\\') {
-            return true;
-        }
-        rest = &rest[at + 1..];
-    }
-    false
+fn has_image(messages: &str) -> bool {
+    static IMAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"image_url\""));
+    let bytes = messages.as_bytes();
+    IMAGE.find_iter(bytes).any(|at| at.checked_sub(1).and_then(|before| bytes.get(before)) != Some(&b'\\'))
 }
 
 /// RFC 3339, or a duration from now such as `90s`, `5m`, `2h`.
@@ -241,4 +191,34 @@ pub(crate) fn duration(text: &str) -> Option<Duration> {
 /// Goes into the log, so it must mean the same in every version.
 fn fingerprint(body: &[u8]) -> u64 {
     Sha256::digest(body).iter().take(8).fold(0, |print, byte| (print << 8) | u64::from(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(body: &str, wanted: Option<Kind>) -> Result<Kind, (String, Option<String>)> {
+        kind_of(&fields::read(body.as_bytes()).unwrap(), wanted).map_err(|error| (error.message, error.param))
+    }
+
+    #[test]
+    fn a_path_takes_its_own_kind_and_jobs_take_any() {
+        assert_eq!(kind(r#"{"prompt":"a"}"#, None), Ok(Kind::Completion));
+        assert_eq!(kind(r#"{"input":["a"],"messages":null}"#, None), Ok(Kind::Embedding));
+        assert_eq!(kind(r#"{"input":"a"}"#, Some(Kind::Embedding)), Ok(Kind::Embedding));
+        for body in [r#"{"prompt":"a"}"#, r#"{"input":"a"}"#, "{}", r#"{"messages":null}"#] {
+            let (message, param) = kind(body, Some(Kind::Chat)).unwrap_err();
+            assert_eq!(param.as_deref(), Some("messages"), "{message}");
+        }
+        let (message, param) = kind(r#"{"messages":[{}]}"#, Some(Kind::Completion)).unwrap_err();
+        assert_eq!((message.contains("/v1/chat/completions"), param.as_deref()), (true, Some("prompt")), "{message}");
+        let (message, _) = kind(r#"{"messages":"hi"}"#, None).unwrap_err();
+        assert_eq!(message, "`messages` must be a list of messages, and is \"hi\"");
+    }
+
+    #[test]
+    fn only_a_part_is_an_image() {
+        assert!(has_image(r#"[{"content":[{"type":"image_url","image_url":{"url":"x"}}]}]"#));
+        assert!(!has_image(r#"[{"content":"what is \"image_url\" for?"}]"#));
+    }
 }

@@ -14,14 +14,17 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
-use super::chat::Frames;
 use super::error::Error;
+use super::fields::MOST_ATTEMPTS;
 use super::intake::{self, Arrival};
-use super::{App, Request};
+use super::wait::Frames;
+use super::{App, Request, fields};
 use crate::core::decide::{Command, Rejection};
+use crate::core::nearest::suggest;
 use crate::engine::{End, Ended, Part, Subscription, View};
 
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Wait {
     wait: Option<String>,
 }
@@ -38,9 +41,14 @@ pub(crate) async fn create(app: Arc<App>, request: Request, query: Wait) -> Resu
         ),
     };
     app.discovered().await;
-    let fields = intake::fields(&request.body)?;
-    let arrival =
-        Arrival { key: request.key.clone(), idempotency_key: request.idempotency_key.as_deref(), live: false, default_band: Band::Normal };
+    let fields = fields::read(&request.body)?;
+    let arrival = Arrival {
+        key: request.key.clone(),
+        idempotency_key: request.idempotency_key.as_deref(),
+        kind: None,
+        live: false,
+        default_band: Band::Normal,
+    };
     let new = intake::new_job(&app, request.body.clone(), &fields, &arrival, app.now())?;
     drop(fields);
     let found = match app.repeated(&new).await? {
@@ -59,10 +67,9 @@ pub(crate) async fn create(app: Arc<App>, request: Request, query: Wait) -> Resu
         }
     };
     let id = found.job.id;
-    let mut response = reply(StatusCode::ACCEPTED, &show(&app, &found).await?);
-    if found.job.state.is_terminal() {
-        *response.status_mut() = StatusCode::OK;
-    }
+    // Over, whatever became of it, or still to come.
+    let status = if found.job.state.is_at_rest() { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let mut response = reply(status, &show(&app, &found).await?);
     if let Ok(location) = HeaderValue::from_str(&format!("/v1/jobs/{id}")) {
         response.headers_mut().insert(LOCATION, location);
     }
@@ -93,22 +100,13 @@ async fn rejected(app: &App, id: JobId, rejection: Rejection) -> Error {
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
-struct Requeue {
-    max_attempts: Option<u32>,
-}
-
 pub(crate) async fn requeue(app: Arc<App>, id: &str, body: &[u8]) -> Result<Response, Error> {
     let id = parse(id)?;
-    let wish: Requeue = if body.is_empty() {
-        Requeue::default()
-    } else {
-        serde_json::from_slice(body).map_err(|e| Error::bad_request("", format!("the body is not the JSON that is needed: {e}")))?
-    };
-    if wish.max_attempts.is_some_and(|n| n == 0 || n > 100) {
-        return Err(Error::bad_request("max_attempts", "`max_attempts` must be from 1 to 100"));
+    let max_attempts = if body.is_empty() { None } else { fields::read(body)?.max_attempts };
+    if let Some(n) = max_attempts.filter(|n| !(1..=MOST_ATTEMPTS).contains(n)) {
+        return Err(fields::attempts(&n.into()));
     }
-    if let Err(rejection) = app.change(id, Command::Requeue { max_attempts: wish.max_attempts }).await {
+    if let Err(rejection) = app.change(id, Command::Requeue { max_attempts }).await {
         return Err(rejected(&app, id, rejection).await);
     }
     let found = app.find(id).await?;
@@ -157,6 +155,10 @@ pub(crate) async fn list(app: Arc<App>, filter: Filter) -> Result<Response, Erro
     if !(1..=1000).contains(&limit) {
         return Err(Error::bad_request("limit", format!("`limit` is {limit}; it must be from 1 to 1000")));
     }
+    if let Some(state) = filter.state.as_deref().filter(|state| !State::NAMES.contains(state)) {
+        let instead = suggest(state, &State::NAMES);
+        return Err(Error::bad_request("state", format!("there is no state `{}`; {instead}", state.chars().take(64).collect::<String>())));
+    }
     let after = filter.after.as_deref().map(parse).transpose()?;
     let mut jobs = app.list(&Arc::new(filter), after, limit + 1).await?;
     let has_more = jobs.len() > limit;
@@ -182,7 +184,7 @@ pub(crate) async fn stream(app: Arc<App>, id: &str, headers: &HeaderMap) -> Resu
     if let (Some(chunks), Some((token, number))) = (&mut chunks, seen) {
         chunks.resume(token, number);
     }
-    let over = found.job.state.is_terminal() || matches!(found.job.state, State::Parked { .. });
+    let over = found.job.state.is_at_rest();
     tokio::spawn(async move {
         let mut at = seen;
         if !over && !follow(chunks, ended, &mut at, &frames, keep_alive).await {
@@ -318,7 +320,7 @@ async fn show(app: &App, found: &View) -> Result<Value, Error> {
     shown["expected_start_ms"] = json!(found.expected_start.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)));
     if let State::Ended(Outcome::Completed { .. }) = &found.job.state {
         let ended: Ended = app.ended_from_log(found.job.id).await?;
-        let result = super::chat::completed(&ended)?;
+        let result = super::wait::completed(&ended)?;
         shown["result"] = serde_json::from_slice(&result).unwrap_or(Value::Null);
     }
     Ok(shown)

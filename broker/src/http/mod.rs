@@ -3,7 +3,10 @@
 mod app;
 mod assemble;
 mod chat;
+mod completions;
+mod embeddings;
 mod error;
+mod fields;
 mod intake;
 mod jobs;
 mod models;
@@ -11,6 +14,7 @@ mod ops;
 mod route;
 mod server;
 mod usage;
+mod wait;
 
 pub use app::{App, LiveConfig};
 pub use server::{Limits, serve};

@@ -32,7 +32,7 @@ pub(crate) fn get(app: &App, name: &str) -> Result<Response, Error> {
             &json!({"id": name, "object": "model", "created": app.started.0 / 1000, "owned_by": "pullyard", "class": true}),
         ));
     }
-    let model = live.catalog.find(name).ok_or_else(|| crate::core::policy::Unroutable::NoModel(name.to_owned(), String::new()))?;
+    let model = live.catalog.served(name)?;
     Ok(reply(
         StatusCode::OK,
         &json!({"id": model.name, "object": "model", "created": app.started.0 / 1000, "owned_by": "pullyard", "backends": model.backends, "local": model.local}),

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::App;
 use super::error::Error;
 use super::jobs::reply;
+use crate::core::policy::Unroutable;
 use crate::engine::LaneStats;
 
 /// The process answers.
@@ -17,7 +18,7 @@ pub(crate) fn health() -> Response {
     reply(StatusCode::OK, &json!({"status": "ok"}))
 }
 
-/// Jobs can be accepted.
+/// The log can be written, so what is accepted is kept.
 pub(crate) fn ready(app: &App) -> Result<Response, Error> {
     if let Some(why) = app.engine.stalled() {
         return Err(Error::unavailable(format!("the event log cannot be written: {why}"), 5));
@@ -25,7 +26,13 @@ pub(crate) fn ready(app: &App) -> Result<Response, Error> {
     if app.draining.load(Ordering::Relaxed) {
         return Err(Error::stopping());
     }
-    Ok(reply(StatusCode::OK, &json!({"status": "ready", "models": app.live_config().catalog.models.len()})))
+    let models = app.live_config().catalog.models.len();
+    let mut shown = json!({"status": "ready", "models": models});
+    if models == 0 {
+        // Still ready: jobs can be read, watched and cancelled, and no restart would bring a model server back.
+        shown["why"] = json!(Unroutable::NothingServed.to_string());
+    }
+    Ok(reply(StatusCode::OK, &shown))
 }
 
 /// Prometheus text (exposition format 0.0.4).

@@ -7,12 +7,12 @@ use serde_json::json;
 
 use super::error::Error;
 use super::jobs::reply;
-use super::{App, Request, intake};
+use super::{App, Request, fields, intake};
 
 pub(crate) async fn explain(app: &App, request: &Request) -> Result<Response, Error> {
     app.discovered().await;
-    let fields = intake::fields(&request.body)?;
-    let routed = intake::routed(&app.live_config(), &request.body, &fields)?;
+    let fields = fields::read(&request.body)?;
+    let routed = intake::routed(&app.live_config(), &request.body, &fields, None)?;
     // The tags explain the request also where they did not decide.
     let tags = match routed.tags {
         Some(tags) => Some(tags),

@@ -20,7 +20,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::error::Error;
-use super::{App, Request, chat, jobs, models, ops, route, usage};
+use super::{App, Request, chat, completions, embeddings, jobs, models, ops, route, usage};
+use crate::core::nearest::suggest;
 
 /// What a connection may cost before its request has been understood.
 #[derive(Clone, Copy, Debug)]
@@ -112,9 +113,14 @@ async fn dispatch(app: Arc<App>, request: HttpRequest<Incoming>, limits: Limits)
     match (read, segments.as_slice()) {
         (true, [] | ["healthz"]) => return Ok(ops::health()),
         (true, ["readyz"]) => return ops::ready(&app),
+        (false, [] | ["healthz" | "readyz"]) => return Err(Error::method("GET, HEAD")),
         _ => {}
     }
     let key = authorize(&app, &parts.headers)?;
+    // A field that would be ignored is a mistake here; other APIs' clients send what their own servers take.
+    if matches!(segments.as_slice(), ["v1", "route"] | ["v1", "jobs", _, ..]) {
+        parse_query::<NoQuery>(query)?;
+    }
     match (&parts.method, segments.as_slice()) {
         (_, ["metrics"]) if read => ops::metrics(&app).await,
         (_, ["v1", "models"]) if read => Ok(models::list(&app)),
@@ -127,6 +133,14 @@ async fn dispatch(app: Arc<App>, request: HttpRequest<Incoming>, limits: Limits)
         (&Method::POST, ["v1", "chat", "completions"]) => {
             let request = read_request(&app, &parts.headers, body, key, limits).await?;
             chat::create(app, request).await
+        }
+        (&Method::POST, ["v1", "completions"]) => {
+            let request = read_request(&app, &parts.headers, body, key, limits).await?;
+            completions::create(app, request).await
+        }
+        (&Method::POST, ["v1", "embeddings"]) => {
+            let request = read_request(&app, &parts.headers, body, key, limits).await?;
+            embeddings::create(app, request).await
         }
         (&Method::POST, ["v1", "route"]) => {
             let request = read_request(&app, &parts.headers, body, key, limits).await?;
@@ -142,10 +156,12 @@ async fn dispatch(app: Arc<App>, request: HttpRequest<Incoming>, limits: Limits)
             let request = read_request(&app, &parts.headers, body, key, limits).await?;
             jobs::requeue(app, id, &request.body).await
         }
-        (_, ["v1", "chat", "completions"] | ["v1", "route"] | ["v1", "jobs", _, "cancel" | "requeue"]) => Err(Error::method("POST")),
-        (_, ["v1", "jobs"]) => Err(Error::method("GET or POST")),
+        (_, ["v1", "chat", "completions"] | ["v1", "completions" | "embeddings" | "route"] | ["v1", "jobs", _, "cancel" | "requeue"]) => {
+            Err(Error::method("POST"))
+        }
+        (_, ["v1", "jobs"]) => Err(Error::method("GET, HEAD, POST")),
         (_, ["v1", "jobs", _] | ["v1", "jobs", _, "events" | "stream"] | ["v1", "models", ..] | ["v1", "usage"] | ["metrics"]) => {
-            Err(Error::method("GET"))
+            Err(Error::method("GET, HEAD"))
         }
         _ => Err(Error::not_found(format!("there is nothing at {:?}", path.chars().take(200).collect::<String>()))),
     }
@@ -154,8 +170,28 @@ async fn dispatch(app: Arc<App>, request: HttpRequest<Incoming>, limits: Limits)
 fn parse_query<T: serde::de::DeserializeOwned>(query: &str) -> Result<T, Error> {
     axum::extract::Query::<T>::try_from_uri(&format!("/?{query}").parse().map_err(|_| Error::bad_request("", "the query is not valid"))?)
         .map(|q| q.0)
-        .map_err(|e| Error::bad_request("", format!("the query is not valid: {}", e.body_text())))
+        .map_err(|e| wrong_query(&e.body_text()))
 }
+
+/// Serde names an unknown field first and the known ones behind it, all in backticks; of a wrong value it says the field
+/// and a colon.
+fn wrong_query(told: &str) -> Error {
+    let told = told.trim_start_matches("Failed to deserialize query string: ");
+    if let Some((_, names)) = told.split_once("unknown field ") {
+        let names: Vec<&str> = names.split('`').skip(1).step_by(2).collect();
+        if let [found, known @ ..] = names.as_slice() {
+            let instead = if known.is_empty() { "there are none here".to_owned() } else { suggest(found, known) };
+            return Error::bad_request(found, format!("there is no query field `{found}`; {instead}"));
+        }
+    }
+    let field = told.split_once(": ").map_or("", |(field, _)| field);
+    Error::bad_request(field, format!("the query is not valid: {told}"))
+}
+
+/// The query of what takes none.
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NoQuery {}
 
 /// With no keys configured everybody may; with keys, the hash of what was sent is compared with each in constant time.
 fn authorize(app: &App, headers: &HeaderMap) -> Result<Option<Arc<str>>, Error> {
@@ -163,7 +199,9 @@ fn authorize(app: &App, headers: &HeaderMap) -> Result<Option<Arc<str>>, Error> 
     if live.keys.is_empty() {
         return Ok(None);
     }
-    let bearer = headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok()).and_then(|v| v.strip_prefix("Bearer "));
+    let credentials = headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok()).and_then(|v| v.split_once(' '));
+    // The scheme's name is the same in any case (RFC 9110 §11.1).
+    let bearer = credentials.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, key)| key);
     let sent = bearer.or_else(|| headers.get("x-api-key").and_then(|v| v.to_str().ok())).ok_or_else(Error::unauthorized)?;
     let hash: [u8; 32] = Sha256::digest(sent.trim().as_bytes()).into();
     let mut name = None;
@@ -218,4 +256,23 @@ async fn read_body(mut body: Incoming, limit: u64) -> Result<Bytes, Error> {
     }
     // A piece of the connection's read buffer would keep all of it for as long as the job waits.
     Ok(single.map_or_else(|| whole.freeze(), |data| Bytes::copy_from_slice(&data)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::jobs::{Filter, Wait};
+
+    #[test]
+    fn a_wrong_query_is_refused_by_its_name() {
+        let error = parse_query::<Wait>("wai=10").unwrap_err();
+        assert_eq!((error.message.as_str(), error.param.as_deref()), ("there is no query field `wai`; did you mean `wait`?", Some("wai")));
+        let error = parse_query::<Filter>("stat=parked").unwrap_err();
+        assert_eq!(error.message, "there is no query field `stat`; did you mean `state`?");
+        let error = parse_query::<NoQuery>("a=b").unwrap_err();
+        assert_eq!(error.message, "there is no query field `a`; there are none here");
+        let error = parse_query::<Filter>("limit=x").unwrap_err();
+        assert_eq!(error.param.as_deref(), Some("limit"), "{}", error.message);
+        assert!(parse_query::<Wait>("").is_ok() && parse_query::<NoQuery>("").is_ok());
+    }
 }

@@ -3,6 +3,7 @@
 //! It can be deleted at any time: it is rebuilt from the log. Its cursor is in the same batch as the rows, so that a
 //! crash leaves either all of an update or nothing of it.
 
+mod page;
 mod projector;
 mod row;
 mod store;

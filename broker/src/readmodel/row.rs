@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use pullyard_schemas::job::Job;
-use pullyard_schemas::{Seq, Timestamp};
+use pullyard_schemas::{JobId, Seq, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::store::Filter;
@@ -11,6 +11,8 @@ use super::store::Filter;
 /// Names are short because sled rewrites rows many times.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Row<'a> {
+    #[serde(rename = "i")]
+    pub(super) id: JobId,
     #[serde(rename = "s", borrow)]
     state: Cow<'a, str>,
     #[serde(rename = "m", borrow)]
@@ -30,6 +32,7 @@ pub(super) struct Row<'a> {
 impl<'a> Row<'a> {
     pub(super) fn of(job: &'a Job) -> Self {
         Self {
+            id: job.id,
             state: job.state.name().into(),
             model: (&**job.target_name()).into(),
             class: job.spec.labels.class.as_deref().map(Into::into),
@@ -40,12 +43,23 @@ impl<'a> Row<'a> {
         }
     }
 
-    pub(super) fn to_bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
-        serde_json::to_vec(self)
+    /// Says that a job no longer rests.
+    pub(super) fn revived(id: JobId) -> Self {
+        let (none, history) = (Cow::Borrowed(""), Cow::Borrowed(&[][..]));
+        Self {
+            id,
+            state: none.clone(),
+            model: none,
+            class: None,
+            key: None,
+            tags: Cow::Borrowed(&[]),
+            submitted_at: Timestamp::default(),
+            history,
+        }
     }
 
-    pub(super) fn from_bytes(bytes: &'a [u8]) -> Result<Self, serde_json::Error> {
-        serde_json::from_slice(bytes)
+    pub(super) fn rests(&self) -> bool {
+        !self.history.is_empty()
     }
 
     pub(super) fn passes(&self, filter: &Filter) -> bool {

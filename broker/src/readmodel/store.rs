@@ -7,13 +7,14 @@ use std::sync::Arc;
 use pullyard_schemas::job::{Job, Labels, apply};
 use pullyard_schemas::{Charge, JobId, Seq, Timestamp};
 
+use super::page::{self, Pages};
 use super::row::Row;
 use super::usage::{self, Cell, GroupBy, Sums, UsageRow};
 use crate::log::{self, LogReader};
 
 const CACHE_BYTES: u64 = 16 << 20;
-/// Rows that are forgotten at once.
-const FORGET: usize = 500;
+/// Pages that are forgotten at once.
+const FORGET: usize = 50;
 /// The key of cursor and floor, in one row.
 const MARKS: &[u8] = b"!";
 
@@ -158,6 +159,7 @@ impl ReadModel {
         guarded(|| {
             let mut marks = self.marks();
             let mut batch = sled::Batch::default();
+            let mut pages = Pages::default();
             let mut sums: std::collections::BTreeMap<Vec<u8>, Sums> = std::collections::BTreeMap::new();
             for update in updates.iter().filter(|u| u.seq.0 > marks[0]) {
                 if let Some((charge, labels)) = &update.charge {
@@ -173,10 +175,10 @@ impl ReadModel {
                     usage::add(cell, &usage::sums_of(charge, update.failed));
                 }
                 if let Some(id) = update.revived {
-                    batch.remove(job_key(id).as_slice());
+                    pages.add(&self.db, &mut batch, id, &Row::revived(id))?;
                 }
                 if let Some(job) = &update.rests {
-                    batch.insert(job_key(job.id).as_slice(), Row::of(job).to_bytes()?);
+                    pages.add(&self.db, &mut batch, job.id, &Row::of(job))?;
                     if let (Some(key), Some(print)) = (idempotency_key(job), job.spec.fingerprint) {
                         let mut row = job.id.0.as_bytes().to_vec();
                         row.extend(print.to_be_bytes());
@@ -184,6 +186,7 @@ impl ReadModel {
                     }
                 }
             }
+            pages.write(&mut batch);
             for (key, cell) in sums {
                 batch.insert(key, usage::to_bytes(&cell));
             }
@@ -201,8 +204,11 @@ impl ReadModel {
     /// # Errors
     /// When sled or the log fails, or the row is damaged.
     pub fn job(&self, id: JobId) -> Result<Option<Job>, Error> {
-        let row = guarded(|| Ok(self.db.get(job_key(id))?))?;
-        row.map_or(Ok(None), |row| self.job_of(&Row::from_bytes(&row)?))
+        guarded(|| {
+            let pages: Vec<sled::IVec> = self.db.scan_prefix(page::moment(id)).values().collect::<Result<_, _>>()?;
+            let rows = page::rows(pages.iter().map(|page| &**page))?;
+            rows.get(&id).map_or(Ok(None), |row| self.job_of(row))
+        })
     }
 
     fn job_of(&self, row: &Row<'_>) -> Result<Option<Job>, Error> {
@@ -222,15 +228,26 @@ impl ReadModel {
     /// When sled or the log fails, or a row is damaged.
     pub fn list(&self, filter: &Filter, before: Option<JobId>, limit: usize) -> Result<Vec<Job>, Error> {
         guarded(|| {
-            let end = before.map_or_else(|| vec![b'j' + 1], |id| job_key(id).to_vec());
+            let first = before.map(page::moment);
+            let mut rest = match first {
+                // The moment of `before` is looked at once more for what is older within it.
+                Some(moment) => self.db.range([page::PREFIX].as_slice()..&[moment.as_slice(), &[0xFF; 3]].concat()),
+                None => self.db.range([page::PREFIX].as_slice()..[page::PREFIX + 1].as_slice()),
+            }
+            .rev()
+            .peekable();
             let mut jobs = Vec::new();
-            for entry in self.db.range(vec![b'j']..end).rev() {
-                let value = entry?.1;
-                let row = Row::from_bytes(&value)?;
-                if row.passes(filter) {
-                    jobs.extend(self.job_of(&row)?);
+            while let Some(entry) = rest.next() {
+                let (key, page) = entry?;
+                let mut pages = vec![page];
+                while let Some(Ok(more)) = rest.next_if(|more| more.as_ref().is_ok_and(|(k, _)| k[..7] == key[..7])) {
+                    pages.push(more.1);
+                }
+                let rows = page::rows(pages.iter().rev().map(|page| &**page))?;
+                for (_, row) in rows.iter().rev().filter(|(id, row)| before.is_none_or(|b| **id < b) && row.passes(filter)) {
+                    jobs.extend(self.job_of(row)?);
                     if jobs.len() >= limit {
-                        break;
+                        return Ok(jobs);
                     }
                 }
             }
@@ -252,37 +269,37 @@ impl ReadModel {
         })
     }
 
-    /// Forgets jobs at rest that were submitted before this time, with their idempotency keys, a few at a time: sled is
+    /// Forgets jobs at rest that were submitted before this time (to 64 ms), with their idempotency keys, a few at a time: sled is
     /// slow to recover from large deletions. Usage stays. Answers how many.
     ///
     /// # Errors
     /// When sled or the log fails.
     pub fn forget(&self, before: Timestamp) -> Result<usize, Error> {
-        // The ids begin with the time of submission, in 48 bits.
-        let end = [b"j".as_slice(), &before.0.to_be_bytes()[2..]].concat();
+        let end = page::moment_at(before.0);
         let mut forgotten = 0;
         loop {
             let gone = guarded(|| {
                 let mut batch = sled::Batch::default();
-                let mut gone = 0;
-                for entry in self.db.range(vec![b'j']..end.clone()).take(FORGET) {
-                    let (row, value) = entry?;
-                    if let Some(job) = self.job_of(&Row::from_bytes(&value)?)?
+                let pages = self.db.range([page::PREFIX].as_slice()..end.as_slice()).take(FORGET);
+                let pages: Vec<(sled::IVec, sled::IVec)> = pages.collect::<Result<_, _>>()?;
+                for row in page::rows(pages.iter().map(|(_, page)| &**page))?.values() {
+                    if let Some(job) = self.job_of(row)?
                         && let Some(key) = idempotency_key(&job)
-                        && self.db.get(&key)?.is_some_and(|of| of.starts_with(&row[1..]))
+                        && self.db.get(&key)?.is_some_and(|of| of.starts_with(row.id.0.as_bytes()))
                     {
                         batch.remove(key);
                     }
-                    batch.remove(row);
-                    gone += 1;
+                    forgotten += 1;
+                }
+                for (key, _) in &pages {
+                    batch.remove(key);
                 }
                 self.db.apply_batch(batch)?;
-                Ok(gone)
+                Ok(pages.len())
             })?;
             if gone == 0 {
                 return Ok(forgotten);
             }
-            forgotten += gone;
         }
     }
 
@@ -318,12 +335,6 @@ impl ReadModel {
     pub fn flush(&self) -> Result<(), Error> {
         guarded(|| Ok(self.db.flush().map(|_| ())?))
     }
-}
-
-fn job_key(id: JobId) -> [u8; 17] {
-    let mut key = [b'j'; 17];
-    key[1..].copy_from_slice(id.0.as_bytes());
-    key
 }
 
 fn idempotency_key(job: &Job) -> Option<Vec<u8>> {

@@ -88,6 +88,27 @@ fn lists_are_newest_first_filtered_and_paged() {
 }
 
 #[test]
+fn a_page_that_is_full_is_followed_by_another_and_the_last_word_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    let (model, _) = open(dir.path(), 0);
+    for round in 0..20 {
+        let at = |n: u64| round * 60 + n;
+        let updates: Vec<Update> = (1..=60).map(|n| Update { seq: Seq(at(n)), ..update(n) }).collect();
+        model.apply(&updates, Seq(1)).unwrap();
+    }
+    assert!(model.dump().unwrap().iter().filter(|(key, _)| key[0] == b'j').count() > 3);
+    let all = Filter::default();
+    assert_eq!(model.list(&all, None, 1_000).unwrap().len(), 60);
+    let id = JobId(uuid::Uuid::from_u128(7));
+    assert_eq!(model.job(id).unwrap().map(|job| job.id), Some(id));
+    let gone = Update { seq: Seq(9_999), at: Timestamp(1), charge: None, failed: false, rests: None, revived: Some(id) };
+    model.apply(&[gone], Seq(1)).unwrap();
+    assert_eq!((model.job(id).unwrap(), model.list(&all, None, 1_000).unwrap().len()), (None, 59));
+    let page = model.list(&all, Some(JobId(uuid::Uuid::from_u128(9))), 5).unwrap();
+    assert_eq!(page.iter().map(|j| j.id.0.as_u128()).collect::<Vec<_>>(), [8, 6, 5, 4, 3]);
+}
+
+#[test]
 fn what_cannot_be_trusted_is_moved_aside() {
     let dir = tempfile::tempdir().unwrap();
     let (model, _) = open(dir.path(), 0);
@@ -112,21 +133,19 @@ fn what_cannot_be_trusted_is_moved_aside() {
 fn old_jobs_are_forgotten_with_their_keys_and_usage_stays() {
     let dir = tempfile::tempdir().unwrap();
     let (model, _) = open(dir.path(), 0);
-    // The ids' first 48 bits are the time of submission.
+    // The ids' first 48 bits are the time of submission, of which pages have 64 ms each.
     let at = |ms: u128| JobId(uuid::Uuid::from_u128(ms << 80));
     let mut updates: Vec<Update> = (1..=9).map(update).collect();
     for (n, update) in updates.iter_mut().enumerate() {
         let mut job = Job::clone(update.rests.as_ref().unwrap());
-        job.id = at(n as u128 + 1);
+        job.id = at(64 * (n as u128 + 1));
         update.rests = Some(Arc::new(job));
     }
     model.apply(&updates, Seq(10)).unwrap();
 
-    assert_eq!(model.forget(Timestamp(6)).unwrap(), 5);
+    assert_eq!(model.forget(Timestamp(6 * 64)).unwrap(), 5);
 
-    let left: Vec<_> = model.dump().unwrap().into_iter().filter(|(key, _)| key[0] == b'j').map(|(key, _)| key).collect();
-    assert_eq!(left.len(), 4);
-    assert_eq!(model.dump().unwrap().iter().filter(|(key, _)| key[0] == b'i').count(), 4);
-    assert!(left[0][1..].starts_with(&6u64.to_be_bytes()[2..]));
+    let left = |kind: u8| model.dump().unwrap().iter().filter(|(key, _)| key[0] == kind).count();
+    assert_eq!((left(b'j'), left(b'i')), (4, 4));
     assert_eq!(model.usage(Timestamp(0), Timestamp(100), &[]).unwrap()[0].attempts, 9);
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pullyard_schemas::Usage;
+use pullyard_schemas::job::Kind;
 use pullyard_schemas::work::Offer;
 use pullyard_worker::adapter::{self, Call, Chunk, Dialect, Endpoint, ModelInfo, Secret};
 use pullyard_worker::run::{Broken, Executor, Finished};
@@ -81,7 +82,7 @@ impl Executor for Backhaul {
                 model: model.clone(),
                 stream: offer.stream,
                 body,
-                id: format!("chatcmpl-{}", offer.job.0.simple()),
+                id: format!("{}-{}", if offer.kind == Kind::Completion { "cmpl" } else { "chatcmpl" }, offer.job.0.simple()),
                 created: wall_clock().0 / 1000,
             };
             let mut each = |chunk: Chunk| on_chunk(chunk.data);

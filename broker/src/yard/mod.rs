@@ -4,7 +4,9 @@ mod backhaul;
 mod fleet;
 mod upkeep;
 
+use std::fs::DirBuilder;
 use std::future::Future;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
@@ -84,7 +86,9 @@ impl Yard {
     /// When the data folder is in use or damaged, or a secret or a URL of the configuration is wrong.
     pub fn open(config: Config, env: Env) -> Result<Self, Error> {
         let dir = config.data_dir(&env);
-        std::fs::create_dir_all(&dir).map_err(|source| Error::Data { dir: dir.clone(), source })?;
+        // Requests and answers lie here, so a new folder is the user's alone; one that is there stays as it is.
+        let created = DirBuilder::new().recursive(true).mode(0o700).create(&dir);
+        created.map_err(|source| Error::Data { dir: dir.clone(), source })?;
         let (file_log, opened) = FileLog::open(dir.join("log"), log::Options { segment_bytes: config.log.segment })?;
         if opened.torn_bytes > 0 {
             tracing::warn!(

@@ -47,6 +47,9 @@ pub enum State {
 }
 
 impl State {
+    /// Every name that a state has.
+    pub const NAMES: [&str; 7] = ["queued", "deferred", "running", "parked", "completed", "cancelled", "expired"];
+
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {

@@ -44,7 +44,7 @@ pub(super) fn request(call: &Call) -> Result<Wire, Failure> {
         }
     }
     let framing = if call.stream { framing::Kind::Sse } else { framing::Kind::Whole };
-    Ok(Wire { path: "v1/messages", body: body.to_string().into(), framing })
+    Ok(Wire { body: body.to_string().into(), framing })
 }
 
 fn refused(why: impl Into<String>) -> Failure {

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use pullyard_schemas::{Failure, FailureKind, Usage};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use reqwest::{Client, RequestBuilder, Response};
+use reqwest::{Client, RequestBuilder, Response, Url};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +24,9 @@ const DRAIN: Duration = Duration::from_secs(120);
 const REST: Duration = Duration::from_secs(1);
 /// A pooled connection that the server had closed shows itself this soon; sending once more then doubles nothing.
 const STALE: Duration = Duration::from_millis(250);
+
+const SILENT: &str = "was silent for";
+const BROKE_OFF: &str = "broke off in the middle of its reply";
 
 /// A client for one endpoint.
 ///
@@ -54,6 +57,7 @@ pub async fn drive(
     let wire = endpoint.dialect.request(call).map_err(|failure| Broken { failure, usage: None, delivered: false })?;
     let mut attempt = Attempt {
         endpoint,
+        url: endpoint.of_call(call.kind),
         decoder: endpoint.dialect.decoder(call),
         progress: Progress::default(),
         started,
@@ -74,6 +78,7 @@ pub async fn drive(
 
 struct Attempt<'a> {
     endpoint: &'a Endpoint,
+    url: &'a Url,
     decoder: Decoder,
     progress: Progress,
     started: Instant,
@@ -89,7 +94,9 @@ struct Attempt<'a> {
 
 impl Attempt<'_> {
     fn broken(&self, failure: Failure) -> Broken {
-        Broken { failure: self.endpoint.censored(failure), usage: self.usage(), delivered: self.delivered }
+        // A withdrawal is no doing of the server's.
+        let failure = if failure.kind == FailureKind::Cancelled { failure } else { self.endpoint.named(failure) };
+        Broken { failure, usage: self.usage(), delivered: self.delivered }
     }
 
     /// As the server counted; as many completion tokens as there were chunks where it did not.
@@ -128,20 +135,20 @@ impl Attempt<'_> {
         loop {
             let request = self.request(client, wire);
             let sent = Instant::now();
-            let error = match self.wait(request.send(), until, "no answer began within").await? {
+            let error = match self.wait(request.send(), until, "did not begin to answer within").await? {
                 Ok(response) => return Ok(response),
                 Err(error) => error,
             };
             let stale = !error.is_connect() && !error.is_timeout() && error.is_request() && sent.elapsed() < STALE;
             // Once: a server that hangs up on this request would otherwise get it over and over.
             if !stale || self.left || !std::mem::take(&mut again) {
-                return Err(connection(error));
+                return Err(connection(&error));
             }
         }
     }
 
     fn request(&self, client: &Client, wire: &Wire) -> RequestBuilder {
-        let request = client.post(self.endpoint.at(wire.path)).header(CONTENT_TYPE, "application/json").body(wire.body.clone());
+        let request = client.post(self.url.clone()).header(CONTENT_TYPE, "application/json").body(wire.body.clone());
         authorized(request, self.endpoint)
     }
 
@@ -151,8 +158,8 @@ impl Attempt<'_> {
         let (mut received, mut frames) = (0usize, 0usize);
         let mut until = first;
         while !self.progress.done {
-            let what = if self.contents == 0 { "no token came within" } else { "the stream was silent for" };
-            let bytes = self.wait(response.chunk(), until, what).await?.map_err(connection)?;
+            let what = if self.contents == 0 { "gave no token within" } else { SILENT };
+            let bytes = self.wait(response.chunk(), until, what).await?.map_err(|e| connection(&e))?;
             let Some(bytes) = bytes else {
                 while let Some(frame) = framer.last() {
                     match self.decoded(frame, &mut chunks) {
@@ -184,7 +191,7 @@ impl Attempt<'_> {
         }
         // A stream that ends in the middle looks like any other end, except that nobody said why it ended.
         if self.progress.finish.is_none() && (!self.progress.done || self.contents == 0) {
-            return Err(Failure::new(FailureKind::Backend, "the stream ended before the reply did"));
+            return Err(Failure::new(FailureKind::Backend, BROKE_OFF));
         }
         Ok(())
     }
@@ -212,16 +219,16 @@ impl Attempt<'_> {
         if response.content_length().is_some_and(|n| n > limit as u64) {
             return Err(too_large());
         }
-        let Some(first) = self.wait(response.chunk(), until, "the reply did not end within").await?.map_err(connection)? else {
+        let Some(first) = self.wait(response.chunk(), until, "did not end its reply within").await?.map_err(|e| connection(&e))? else {
             return Ok(Bytes::new());
         };
-        let Some(second) = self.wait(response.chunk(), until, "the reply did not end within").await?.map_err(connection)? else {
+        let Some(second) = self.wait(response.chunk(), until, "did not end its reply within").await?.map_err(|e| connection(&e))? else {
             return if first.len() > limit { Err(too_large()) } else { Ok(first) };
         };
         let mut whole = BytesMut::with_capacity((first.len() + second.len()) * 2);
         whole.extend_from_slice(&first);
         whole.extend_from_slice(&second);
-        while let Some(more) = self.wait(response.chunk(), until, "the reply did not end within").await?.map_err(connection)? {
+        while let Some(more) = self.wait(response.chunk(), until, "did not end its reply within").await?.map_err(|e| connection(&e))? {
             if whole.len() + more.len() > limit {
                 return Err(too_large());
             }
@@ -248,7 +255,7 @@ impl Attempt<'_> {
                     self.until = self.until.min(Instant::now() + DRAIN);
                 }
                 () = tokio::time::sleep_until(until) => {
-                    let (what, since) = if phase <= self.until { (what, phase) } else { ("the attempt took longer than", self.until) };
+                    let (what, since) = if phase <= self.until { (what, phase) } else { ("took longer than", self.until) };
                     let limit = since.duration_since(self.started).min(self.limit(what));
                     return Err(Failure::new(FailureKind::Timeout, format!("{what} {limit:?}")));
                 }
@@ -257,7 +264,7 @@ impl Attempt<'_> {
     }
 
     fn limit(&self, what: &str) -> Duration {
-        if what.starts_with("the stream was") { self.endpoint.timeouts.between_tokens } else { self.endpoint.timeouts.attempt }
+        if what == SILENT { self.endpoint.timeouts.between_tokens } else { self.endpoint.timeouts.attempt }
     }
 }
 
@@ -293,25 +300,29 @@ pub(super) fn authorized(request: RequestBuilder, endpoint: &Endpoint) -> Reques
     }
 }
 
-/// The URL may hold a credential, so it is left out.
-pub(super) fn connection(error: reqwest::Error) -> Failure {
-    let kind = if error.is_timeout() {
-        FailureKind::Timeout
+/// What became of a connection. Only the innermost cause is told: the others say that a request failed, and the URL
+/// may hold a credential.
+pub(super) fn connection(error: &reqwest::Error) -> Failure {
+    let (kind, what) = if error.is_timeout() {
+        let what = if error.is_connect() { "cannot be reached (no connection in time)" } else { "did not answer in time" };
+        (FailureKind::Timeout, what.to_owned())
     } else if error.is_body() || error.is_decode() {
-        FailureKind::Backend
+        (FailureKind::Backend, BROKE_OFF.to_owned())
+    } else if error.is_connect() {
+        (FailureKind::Connect, format!("cannot be reached ({})", cause(error)))
     } else {
-        FailureKind::Connect
+        (FailureKind::Connect, format!("did not answer ({})", cause(error)))
     };
-    let error = error.without_url();
-    let mut message = error.to_string();
-    let mut source = std::error::Error::source(&error);
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !message.contains(&cause_text) {
-            message.push_str(": ");
-            message.push_str(&cause_text);
-        }
-        source = cause.source();
+    Failure::new(kind, what)
+}
+
+fn cause(error: &reqwest::Error) -> String {
+    let Some(mut inner) = std::error::Error::source(error) else { return "the request could not be sent".to_owned() };
+    while let Some(cause) = inner.source() {
+        inner = cause;
     }
-    Failure::new(kind, message)
+    match inner.downcast_ref::<std::io::Error>() {
+        Some(error) if error.raw_os_error().is_some() => error.kind().to_string(),
+        Some(_) | None => inner.to_string(),
+    }
 }

@@ -1,4 +1,6 @@
 //! A server's error, sorted by what can be done about it.
+//!
+//! Every message is what the server did, such as "says: no such model": the endpoint puts the server's name before it.
 
 use std::time::{Duration, SystemTime};
 
@@ -23,7 +25,7 @@ pub(super) fn of_object(error: &[u8]) -> Failure {
 }
 
 pub(super) fn garbage(what: &str) -> Failure {
-    Failure::new(FailureKind::Garbage, what)
+    Failure::new(FailureKind::Garbage, format!("sent no usable reply: {what}"))
 }
 
 struct Told {
@@ -84,15 +86,17 @@ impl Told {
             429 | 503 | 529 => FailureKind::Busy,
             // Some servers answer 500 to a request that they cannot read; trying again would not help.
             500 if tells(&["parse error", "json.exception", "invalid json"]) => FailureKind::BadRequest,
+            // llama-server's word for an image or a sound that its model cannot read.
+            500 if tells(&["input is not supported"]) => FailureKind::BadRequest,
             400 if text.contains("model") && text.contains("not found") => FailureKind::NoModel,
             400..=499 if code != 409 && code != 425 && code != 499 => FailureKind::BadRequest,
             0 if says(&["invalid_request"]) => FailureKind::BadRequest,
             _ => FailureKind::Backend,
         };
+        // The failure has the status in a field of its own.
         let message = match status {
-            Some(status) if self.message.is_empty() => format!("status {status}"),
-            Some(status) => format!("status {status}: {}", self.message),
-            None => self.message,
+            Some(status) if self.message.is_empty() => format!("answered with status {status}"),
+            Some(_) | None => format!("says: {}", self.message),
         };
         Failure { kind, message, status, retry_after_ms: None }
     }

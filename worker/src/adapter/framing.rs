@@ -1,7 +1,9 @@
 //! Bytes to frames: server-sent events and JSON lines, cut anywhere by the network.
 
 use bytes::{Bytes, BytesMut};
-use pullyard_schemas::{Failure, FailureKind};
+use pullyard_schemas::Failure;
+
+use super::failure::garbage;
 
 /// A single frame above this is a server gone wild.
 const MAX_FRAME: usize = 8 << 20;
@@ -38,7 +40,7 @@ impl Framer {
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         self.buffer.extend_from_slice(bytes);
         if self.buffer.len() - self.searched > MAX_FRAME + bytes.len() || self.pending.data.len() > MAX_FRAME {
-            return Err(Failure::new(FailureKind::Garbage, format!("one frame has more than {MAX_FRAME} bytes")));
+            return Err(garbage(&format!("one frame has more than {MAX_FRAME} bytes")));
         }
         Ok(())
     }
@@ -51,7 +53,7 @@ impl Framer {
             }
         }
         if self.buffer.len() > MAX_FRAME {
-            return Err(Failure::new(FailureKind::Garbage, format!("one frame has more than {MAX_FRAME} bytes")));
+            return Err(garbage(&format!("one frame has more than {MAX_FRAME} bytes")));
         }
         Ok(None)
     }

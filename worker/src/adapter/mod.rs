@@ -86,12 +86,16 @@ impl Default for Timeouts {
     }
 }
 
+const CALLS: [Kind; 3] = [Kind::Chat, Kind::Completion, Kind::Embedding];
+
 /// One model server.
 #[derive(Clone)]
 pub struct Endpoint {
     pub name: Arc<str>,
     /// Ends with a slash; paths are appended.
     base: Url,
+    /// Where calls of each kind go, in the order of [`CALLS`].
+    calls: [Url; 3],
     pub api_key: Option<Secret>,
     pub dialect: Dialect,
     pub timeouts: Timeouts,
@@ -131,11 +135,21 @@ impl Endpoint {
         };
         base.set_path(&path);
         let name = name.into();
-        Ok(Self { name, base, api_key: None, dialect, timeouts: Timeouts::default(), max_output_bytes: 16 << 20, drain_on_cancel: false })
+        Ok(Self {
+            name,
+            calls: CALLS.map(|kind| below(&base, dialect.path(kind))),
+            base,
+            api_key: None,
+            dialect,
+            timeouts: Timeouts::default(),
+            max_output_bytes: 16 << 20,
+            drain_on_cancel: false,
+        })
     }
 
-    /// Servers repeat a wrong key in their errors, and a failure is for everybody to read.
-    fn censored(&self, mut failure: Failure) -> Failure {
+    /// Says which server failed. Servers repeat a wrong key in their errors, and a failure is for everybody to read.
+    fn named(&self, mut failure: Failure) -> Failure {
+        failure.message = format!("backend `{}` {}", self.name, failure.message);
         for secret in [self.api_key.as_ref().map(|k| k.0.as_str()), self.base.password()].into_iter().flatten().filter(|s| !s.is_empty()) {
             failure.message = failure.message.replace(secret, "…");
         }
@@ -143,10 +157,23 @@ impl Endpoint {
     }
 
     fn at(&self, path: &str) -> Url {
-        let mut url = self.base.clone();
-        url.set_path(&format!("{}{path}", self.base.path()));
-        url
+        below(&self.base, path)
     }
+
+    fn of_call(&self, kind: Kind) -> &Url {
+        let [chat, completion, embedding] = &self.calls;
+        match kind {
+            Kind::Chat => chat,
+            Kind::Completion => completion,
+            Kind::Embedding => embedding,
+        }
+    }
+}
+
+fn below(base: &Url, path: &str) -> Url {
+    let mut url = base.clone();
+    url.set_path(&format!("{}{path}", base.path()));
+    url
 }
 
 /// What is asked of a model.
@@ -192,7 +219,6 @@ pub struct Broken {
 /// The bytes of a request, as a dialect makes them.
 #[derive(Debug)]
 struct Wire {
-    path: &'static str,
     body: Bytes,
     framing: framing::Kind,
 }
@@ -215,6 +241,18 @@ enum Decoder {
 }
 
 impl Dialect {
+    fn path(self, kind: Kind) -> &'static str {
+        match (self, kind) {
+            (Self::OpenAi(_), Kind::Chat) => "chat/completions",
+            (Self::OpenAi(_), Kind::Completion) => "completions",
+            (Self::OpenAi(_), Kind::Embedding) => "embeddings",
+            (Self::Ollama, Kind::Chat) => "api/chat",
+            (Self::Ollama, Kind::Completion) => "api/generate",
+            (Self::Ollama, Kind::Embedding) => "api/embed",
+            (Self::Anthropic, _) => "v1/messages",
+        }
+    }
+
     fn request(self, call: &Call) -> Result<Wire, Failure> {
         match self {
             Self::OpenAi(quirks) => openai::request(call, quirks),
@@ -225,7 +263,7 @@ impl Dialect {
 
     fn decoder(self, call: &Call) -> Decoder {
         match self {
-            Self::OpenAi(_) => Decoder::OpenAi(openai::Decoder),
+            Self::OpenAi(_) => Decoder::OpenAi(openai::Decoder::new(call)),
             Self::Ollama => Decoder::Ollama(ollama::Decoder::new(call)),
             Self::Anthropic => Decoder::Anthropic(Box::new(anthropic::Decoder::new(call))),
         }

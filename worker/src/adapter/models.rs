@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pullyard_schemas::{Failure, FailureKind};
+use pullyard_schemas::Failure;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
 
@@ -64,12 +64,14 @@ pub async fn list_models(client: &Client, endpoint: &Endpoint, known: &[ModelInf
     }
 }
 
-/// vLLM tells `max_model_len`, llama-server `meta.n_ctx`; OpenAI tells nothing but the name.
+/// vLLM tells `max_model_len`, llama-server `meta.n_ctx` and what the model reads; OpenAI tells nothing but the name.
 fn openai_model(model: &Value) -> Option<ModelInfo> {
     let name = model.get("id")?.as_str()?;
     let length = model.get("max_model_len").or_else(|| model.pointer("/meta/n_ctx")).and_then(Value::as_u64);
+    let reads = model.pointer("/architecture/input_modalities").and_then(Value::as_array);
     Some(ModelInfo {
         context: length.and_then(|n| u32::try_from(n).ok()),
+        images: reads.map(|kinds| kinds.iter().any(|kind| kind == "image")),
         embedding: name.contains("embedding").then_some(true),
         ..ModelInfo::named(name)
     })
@@ -121,16 +123,20 @@ async fn get(client: &Client, endpoint: &Endpoint, path: &str) -> Result<Value, 
 }
 
 async fn fetch(request: RequestBuilder, endpoint: &Endpoint) -> Result<Value, Failure> {
-    let mut response = authorized(request, endpoint).timeout(PATIENCE).send().await.map_err(connection)?;
+    answer(request, endpoint).await.map_err(|failure| endpoint.named(failure))
+}
+
+async fn answer(request: RequestBuilder, endpoint: &Endpoint) -> Result<Value, Failure> {
+    let mut response = authorized(request, endpoint).timeout(PATIENCE).send().await.map_err(|e| connection(&e))?;
     let mut body = Vec::new();
-    while let Some(bytes) = response.chunk().await.map_err(connection)? {
+    while let Some(bytes) = response.chunk().await.map_err(|e| connection(&e))? {
         body.extend_from_slice(&bytes);
         if body.len() > MAX_LIST {
             return Err(failure::garbage("the list of models is too large"));
         }
     }
     if !response.status().is_success() {
-        return Err(endpoint.censored(failure::of_status(response.status().as_u16(), response.headers(), &body)));
+        return Err(failure::of_status(response.status().as_u16(), response.headers(), &body));
     }
-    serde_json::from_slice(&body).map_err(|e| Failure::new(FailureKind::Garbage, format!("the list of models is not JSON: {e}")))
+    serde_json::from_slice(&body).map_err(|e| failure::garbage(&format!("the list of models is not JSON: {e}")))
 }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::failure::{garbage, of_object};
 use super::framing::{self, Frame};
 use super::json::Fields;
+use super::openai::wants_base64;
 use super::reply::Reply;
 use super::{Call, Chunk, Progress, Wire};
 
@@ -28,13 +29,12 @@ pub(super) fn request(call: &Call) -> Result<Wire, Failure> {
     let fields = Fields::read(&call.body)?;
     let mut body = Map::new();
     body.insert("model".to_owned(), (&*call.model).into());
-    let path = match call.kind {
+    match call.kind {
         Kind::Chat => {
             body.insert("messages".to_owned(), messages(&fields)?);
             if let Some(tools) = fields.value("tools")?.filter(|t| t.as_array().is_some_and(|t| !t.is_empty())) {
                 body.insert("tools".to_owned(), tools);
             }
-            "api/chat"
         }
         Kind::Completion => {
             let prompt = match fields.value("prompt")? {
@@ -46,16 +46,14 @@ pub(super) fn request(call: &Call) -> Result<Wire, Failure> {
             if let Some(suffix) = fields.value("suffix")? {
                 body.insert("suffix".to_owned(), suffix);
             }
-            "api/generate"
         }
         Kind::Embedding => {
             body.insert("input".to_owned(), fields.value("input")?.unwrap_or_default());
             if let Some(dimensions) = fields.value("dimensions")? {
                 body.insert("dimensions".to_owned(), dimensions);
             }
-            "api/embed"
         }
-    };
+    }
     if call.kind != Kind::Embedding {
         body.insert("stream".to_owned(), call.stream.into());
         if let Some(format) = format(&fields)? {
@@ -76,7 +74,7 @@ pub(super) fn request(call: &Call) -> Result<Wire, Failure> {
     }
     let streamed = call.stream && call.kind != Kind::Embedding;
     let framing = if streamed { framing::Kind::Lines } else { framing::Kind::Whole };
-    Ok(Wire { path, body: Value::Object(body).to_string().into(), framing })
+    Ok(Wire { body: Value::Object(body).to_string().into(), framing })
 }
 
 fn refused(why: impl Into<String>) -> Failure {
@@ -217,7 +215,7 @@ pub(super) struct Decoder {
 
 impl Decoder {
     pub(super) fn new(call: &Call) -> Self {
-        let base64 = Fields::read(&call.body).ok().and_then(|f| f.get("encoding_format")).is_some_and(|f| f.get() == "\"base64\"");
+        let base64 = call.kind == Kind::Embedding && wants_base64(call);
         Self { reply: Reply::new(call), kind: call.kind, base64, first: true, calls: 0, id: call.id.clone() }
     }
 

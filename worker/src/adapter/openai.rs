@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use memchr::memmem;
 use pullyard_schemas::job::Kind;
 use pullyard_schemas::{Failure, FailureKind, Usage};
 use serde::Deserialize;
@@ -12,6 +13,7 @@ use serde_json::value::RawValue;
 use super::failure::{garbage, of_object};
 use super::framing::{self, Frame, one_line};
 use super::json::Fields;
+use super::reply::{packed, unpacked};
 use super::{Call, Chunk, Progress, Quirks, Wire};
 
 pub(super) fn request(call: &Call, quirks: Quirks) -> Result<Wire, Failure> {
@@ -42,12 +44,7 @@ pub(super) fn request(call: &Call, quirks: Quirks) -> Result<Wire, Failure> {
         }
     }
     body.push(b'}');
-    let path = match call.kind {
-        Kind::Chat => "chat/completions",
-        Kind::Completion => "completions",
-        Kind::Embedding => "embeddings",
-    };
-    Ok(Wire { path, body: body.into(), framing: if stream { framing::Kind::Sse } else { framing::Kind::Whole } })
+    Ok(Wire { body: body.into(), framing: if stream { framing::Kind::Sse } else { framing::Kind::Whole } })
 }
 
 fn string(body: &mut Vec<u8>, text: &str) -> Result<(), Failure> {
@@ -135,9 +132,16 @@ impl Choice<'_> {
 }
 
 #[derive(Debug)]
-pub(super) struct Decoder;
+pub(super) struct Decoder {
+    /// The form of vectors that the client decodes; `None` where there are none.
+    base64: Option<bool>,
+}
 
 impl Decoder {
+    pub(super) fn new(call: &Call) -> Self {
+        Self { base64: (call.kind == Kind::Embedding).then(|| wants_base64(call)) }
+    }
+
     pub(super) fn frame(&mut self, frame: Frame, progress: &mut Progress, out: &mut Vec<Chunk>) -> Result<(), Failure> {
         if &*frame.data == b"[DONE]" {
             progress.done = true;
@@ -165,8 +169,33 @@ impl Decoder {
         }
         drop(seen);
         progress.done = true;
+        let body = match self.base64 {
+            Some(base64) => in_form(body, base64)?,
+            None => body,
+        };
         Ok(Chunk { data: one_line(body), has_content: true })
     }
+}
+
+/// Whether the client asked for vectors in base64.
+pub(super) fn wants_base64(call: &Call) -> bool {
+    Fields::read(&call.body).ok().and_then(|fields| fields.get("encoding_format")).is_some_and(|format| format.get() == "\"base64\"")
+}
+
+/// Some servers know one form of vectors only, and some clients decode the one that they asked for without looking.
+fn in_form(body: Bytes, base64: bool) -> Result<Bytes, Failure> {
+    const NAME: &[u8] = b"\"embedding\":";
+    let form = memmem::find_iter(&body, NAME).find_map(|at| body[at + NAME.len()..].trim_ascii_start().first());
+    if form.is_none_or(|first| (*first == b'"') == base64) {
+        return Ok(body);
+    }
+    let mut reply: serde_json::Value = serde_json::from_slice(&body).map_err(|e| garbage(&e.to_string()))?;
+    for item in reply.get_mut("data").and_then(serde_json::Value::as_array_mut).into_iter().flatten() {
+        if let Some(vector) = item.get_mut("embedding") {
+            *vector = if base64 { packed(vector).into() } else { unpacked(vector)? };
+        }
+    }
+    Ok(reply.to_string().into())
 }
 
 /// A whole reply as the one chunk of a stream: for servers that answer in one piece whatever they are asked.

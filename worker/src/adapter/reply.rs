@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use pullyard_schemas::Usage;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use pullyard_schemas::{Failure, Usage};
 use serde_json::{Map, Value, json};
 
+use super::failure::garbage;
 use super::{Call, Chunk};
 
 /// What every chunk of a reply repeats.
@@ -90,10 +93,20 @@ impl Reply {
     }
 }
 
-fn packed(vector: &Value) -> String {
-    use base64::Engine as _;
+/// A vector as base64 of little-endian floats.
+pub(super) fn packed(vector: &Value) -> String {
     #[expect(clippy::cast_possible_truncation, reason = "embeddings are 32-bit floats on the wire")]
     let floats = vector.as_array().into_iter().flatten().filter_map(Value::as_f64).map(|f| f as f32);
     let bytes: Vec<u8> = floats.flat_map(f32::to_le_bytes).collect();
-    base64::engine::general_purpose::STANDARD.encode(bytes)
+    STANDARD.encode(bytes)
+}
+
+/// The numbers of a vector in base64.
+pub(super) fn unpacked(vector: &Value) -> Result<Value, Failure> {
+    let bytes = STANDARD.decode(vector.as_str().unwrap_or_default()).map_err(|e| garbage(&format!("a vector is no base64: {e}")))?;
+    let (floats, rest) = bytes.as_chunks::<4>();
+    if !rest.is_empty() {
+        return Err(garbage("a vector has half a number at its end"));
+    }
+    Ok(floats.iter().map(|float| f32::from_le_bytes(*float)).collect())
 }

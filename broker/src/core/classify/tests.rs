@@ -38,6 +38,7 @@ fn given_plain_examples_when_classified_then_each_has_its_class() {
         ("Übersetze diesen Satz ins Englische.", Class::Quick),
         ("What does this do?\n```\nlet x = y;\n```", Class::Code),
         ("Why does this regex not compile in Rust?", Class::Code),
+        ("write a rust function that sorts a list", Class::Code),
         ("写一个python函数", Class::Code),
         ("Prove that the square root of 2 is irrational, step by step.", Class::Reasoning),
         ("Compare the trade-offs of event sourcing and plain tables.", Class::Reasoning),

@@ -41,9 +41,9 @@ const TABLE: &[(Class, f32, &str)] = &[
         design pattern, directory, directories, folder, file, files, for loop, while loop, stack overflow, cli, ubuntu, nginx, redis, kafka, repo, repository, commit, branch, \
         merge conflict, thread safe, deadlock, race condition, memory leak, parser, schema, migration, funktion, skript, función, \
         fonction, código, programa, fehlermeldung, requête, datenbank, base de datos, programmiere, programm, elixir, lua, matlab, \
-        r script, excel formula, css class, web app, web page, webpage, website using, tcp, udp, oop, object oriented"),
+        r script, rust function, rust program, rust code, function which, function that, excel formula, css class, web app, web page, webpage, website using, tcp, udp, oop, object oriented"),
     (Code, 0.7, "program, method, methods, class, array, arrays, string, strings, variable, variables, parameter, parameters, \
-        argument, loop, integer, integers, tuple, lists, dictionary, hash, sort, parse, input, output, returns, return, server, \
+        argument, loop, integer, integers, tuple, lists, dictionary, hash, sort, sorts, parse, parses, input, output, returns, return, server, \
         client, library, package, module, framework, command, terminal, exception, error, errors, \
         test, tests, type, types, object, objects, instance, button, button click, click, import, install, build, \
         deploy, token, cache, log, logs, app, error handling, optimize, snippet"),

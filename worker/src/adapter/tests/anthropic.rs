@@ -121,7 +121,7 @@ async fn an_overload_in_the_middle_of_a_stream_is_no_end() {
     let error = r#"{"type":"error","error":{"details":null,"type":"overloaded_error","message":"Overloaded"},"request_id":"req_1"}"#;
     let got = reply(events(&[START, text, error]), Dialect::Anthropic, &chat(true)).await;
     assert_eq!(got.failure().kind, pullyard_schemas::FailureKind::Busy);
-    assert_eq!(got.failure().message, "Overloaded");
+    assert_eq!(got.failure().message, "backend `a` says: Overloaded");
     assert!(got.broken().delivered);
     assert_eq!(got.broken().usage, Some(usage(2112, 1, 2000)));
 }

@@ -8,7 +8,7 @@ use super::server::Script;
 use super::*;
 
 /// Status, body, kind, and what a person reads.
-const ERRORS: [(u16, &str, FailureKind, &str); 37] = [
+const ERRORS: [(u16, &str, FailureKind, &str); 38] = [
     // OpenAI.
     (
         401,
@@ -102,6 +102,12 @@ const ERRORS: [(u16, &str, FailureKind, &str); 37] = [
         BadRequest,
         "line 1",
     ),
+    (
+        500,
+        r#"{"error":{"code":500,"message":"image input is not supported - hint: if this is unexpected, you may need to provide the mmproj","type":"server_error"}}"#,
+        BadRequest,
+        "mmproj",
+    ),
     (401, r#"{"error":{"message":"Invalid API Key","type":"authentication_error","code":401}}"#, Unauthorized, "Invalid API Key"),
     // vLLM.
     (
@@ -180,7 +186,7 @@ async fn each_real_error_is_sorted_by_what_can_be_done_about_it() {
         let got = reply(Script::json(status, body), OPENAI, &chat(true)).await;
         let failure = got.failure();
         assert_eq!((failure.kind, failure.status), (kind, Some(status)), "{body}");
-        assert!(failure.message.contains(says) && failure.message.starts_with(&format!("status {status}")), "{}", failure.message);
+        assert!(failure.message.contains(says) && failure.message.starts_with("backend `a` "), "{}", failure.message);
         assert!(!got.broken().delivered && got.broken().usage.is_none() && got.chunks.is_empty());
     }
 }
@@ -253,5 +259,5 @@ async fn a_servers_error_is_short_and_never_repeats_the_key() {
 
     let echo = r#"{"error":{"message":"Key sk-hush is wrong"}}"#;
     let got = reply(Script::json(401, echo), OPENAI, &chat(true)).await;
-    assert_eq!(got.failure().message, "status 401: Key … is wrong");
+    assert_eq!(got.failure().message, "backend `a` says: Key … is wrong");
 }

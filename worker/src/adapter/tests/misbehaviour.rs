@@ -26,6 +26,7 @@ async fn a_stream_that_is_cut_is_no_reply() {
     ] {
         let got = reply(script, OPENAI, &chat(true)).await;
         assert_eq!(got.failure().kind, Backend, "{}", got.failure().message);
+        assert_eq!(got.failure().message, "backend `a` broke off in the middle of its reply");
         assert_eq!(got.broken().delivered, delivered);
         assert_eq!(got.broken().usage, delivered.then(|| usage(0, 1, 0)));
         assert_eq!(got.lines(), vec![HI; usize::from(delivered)]);
@@ -120,7 +121,7 @@ async fn nobody_listens() {
     for endpoint in [nowhere, userinfo] {
         let got = ask(&endpoint, &chat(true)).await;
         assert_eq!(got.failure().kind, Connect, "{}", got.failure().message);
-        assert!(got.failure().message.contains("refused"), "{}", got.failure().message);
+        assert_eq!(got.failure().message, "backend `a` cannot be reached (connection refused)");
         assert!(!got.failure().message.contains("hush") && !got.failure().message.contains("http://"), "{}", got.failure().message);
         assert_eq!((got.broken().usage, got.broken().delivered), (None, false));
     }
@@ -131,6 +132,7 @@ async fn a_server_that_hangs_up_is_asked_once_more_and_not_in_a_loop() {
     let server = Server::always(Script::hang_up()).await;
     let got = ask(&endpoint(&server, OPENAI), &chat(true)).await;
     assert_eq!(got.failure().kind, Connect, "{}", got.failure().message);
+    assert!(got.failure().message.starts_with("backend `a` did not answer ("), "{}", got.failure().message);
     assert_eq!(server.requests().len(), 2);
 }
 

@@ -91,6 +91,15 @@ async fn vllm_and_llama_server_tell_their_context() {
 }
 
 #[tokio::test]
+async fn llama_server_tells_what_its_models_read() {
+    let page = r#"{"object":"list","data":[
+        {"id":"text","object":"model","architecture":{"input_modalities":["text"],"output_modalities":["text"]}},
+        {"id":"sees","object":"model","architecture":{"input_modalities":["text","image"],"output_modalities":["text"]}}]}"#;
+    let listed = list(&Server::start([Script::json(200, page)]).await, OPENAI, &[]).await.unwrap();
+    assert_eq!(listed, [ModelInfo { images: Some(false), ..bare("text") }, ModelInfo { images: Some(true), ..bare("sees") }]);
+}
+
+#[tokio::test]
 async fn anthropic_lists_all_that_it_has_on_one_page() {
     let page = r#"{"data":[{"type":"model","id":"claude-sonnet-4-5","display_name":"Claude Sonnet 4.5","created_at":"2025-09-29T00:00:00Z"}],"has_more":false,"first_id":"claude-sonnet-4-5","last_id":"claude-sonnet-4-5"}"#;
     let server = Server::start([Script::json(200, page)]).await;
@@ -105,7 +114,7 @@ async fn anthropic_lists_all_that_it_has_on_one_page() {
 #[tokio::test]
 async fn a_server_that_does_not_list_says_why() {
     for (script, kind, says) in [
-        (Script::json(401, r#"{"error":{"message":"no sk-hush here"}}"#), FailureKind::Unauthorized, "status 401: no … here"),
+        (Script::json(401, r#"{"error":{"message":"no sk-hush here"}}"#), FailureKind::Unauthorized, "backend `a` says: no … here"),
         (Script::json(503, r#"{"error":{"message":"Loading model"}}"#), FailureKind::Busy, "Loading model"),
         (Script::whole(200, "text/html", "<html>"), FailureKind::Garbage, "not JSON"),
         (Script::hang_up(), FailureKind::Connect, "closed"),

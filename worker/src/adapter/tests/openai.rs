@@ -136,3 +136,21 @@ async fn a_stream_that_is_not_ended_but_finished_is_enough() {
     assert_eq!(got.lines(), GPT_4O);
     assert_eq!(got.done().usage, usage(1200, 2, 1024));
 }
+
+#[tokio::test]
+async fn vectors_come_in_the_form_that_the_client_decodes() {
+    let (floats, packed) = (json!([1.5, -2.0]), json!("AADAPwAAAMA="));
+    for has in [&floats, &packed] {
+        for (asked, gets) in [(Some("float"), &floats), (None, &floats), (Some("base64"), &packed)] {
+            let body = format!(
+                r#"{{"object":"list","data":[{{"object":"embedding","index":0,"embedding": {has}}}],"usage":{{"prompt_tokens":3}}}}"#
+            );
+            let asked = call(Kind::Embedding, false, &json!({"input": "x", "encoding_format": asked}));
+            let got = reply(Script::json(200, body), OPENAI, &asked).await;
+            assert_eq!((&got.json()[0]["data"][0]["embedding"], got.done().usage.prompt), (gets, 3));
+        }
+    }
+    let broken = r#"{"data":[{"embedding":"AAA="}]}"#;
+    let got = reply(Script::json(200, broken), OPENAI, &call(Kind::Embedding, false, &json!({"input": "x"}))).await;
+    assert!(got.failure().message.contains("half a number"), "{}", got.failure().message);
+}

@@ -54,7 +54,7 @@ async fn a_stream_may_be_slow_but_not_silent() {
     endpoint.timeouts.between_tokens = SHORT * 3;
     let got = ask(&endpoint, &chat(true)).await;
     assert_eq!(got.failure().kind, Timeout, "{}", got.failure().message);
-    assert_eq!(got.failure().message, "the stream was silent for 180ms");
+    assert_eq!(got.failure().message, "backend `a` was silent for 180ms");
     assert_eq!((got.broken().usage, got.broken().delivered), (Some(usage(0, 4, 0)), true));
     server.closed(1).await;
 }

@@ -8,7 +8,7 @@ const OWN: &str = r#""class":"c","band":"batch","scope":"local","deadline":"1h",
 /// Path and body of the request, as a dialect makes them.
 fn wire(dialect: Dialect, call: &Call) -> (&'static str, String) {
     let wire = dialect.request(call).unwrap();
-    (wire.path, String::from_utf8(wire.body.to_vec()).unwrap())
+    (dialect.path(call.kind), String::from_utf8(wire.body.to_vec()).unwrap())
 }
 
 fn body(dialect: Dialect, kind: Kind, stream: bool, asked: &Value) -> Value {
@@ -211,8 +211,8 @@ async fn each_server_gets_its_key_where_it_looks_for_it() {
         (Dialect::Anthropic, "/v1/", "POST /v1/messages", anthropic),
     ] {
         let server = Server::start([Script::json(400, "{}")]).await;
-        let mut endpoint = endpoint(&server, dialect);
-        endpoint.base = Endpoint::new("a", &format!("{}{base}", server.url()), dialect).unwrap().base;
+        let mut endpoint = Endpoint::new("a", &format!("{}{base}", server.url()), dialect).unwrap();
+        endpoint.api_key = Some(Secret("sk-hush".to_owned()));
         ask(&endpoint, &chat(false)).await;
         let [request] = &server.requests()[..] else { panic!("it is asked once") };
         assert_eq!(request.line(), line);

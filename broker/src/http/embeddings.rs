@@ -1,0 +1,13 @@
+//! `POST /v1/embeddings`. The adapters give vectors in the form that `encoding_format` asks for, so nothing is left to do.
+
+use std::sync::Arc;
+
+use axum::response::Response;
+use pullyard_schemas::job::Kind;
+
+use super::error::Error;
+use super::{App, Request, wait};
+
+pub(crate) async fn create(app: Arc<App>, request: Request) -> Result<Response, Error> {
+    wait::answer(app, request, Kind::Embedding).await
+}
