@@ -55,8 +55,8 @@ impl Report {
     }
 
     fn table(&self) -> String {
-        let mut text =
-            String::from("| measured | Pullyard | compared with | ratio or difference | bar | met |\n|---|---|---|---|---|---|\n");
+        let mut text = self.doubt.as_ref().map_or(String::new(), |why| format!("**No verdict below can be relied on: {why}.**\n\n"));
+        text.push_str("| measured | Pullyard | compared with | ratio or difference | bar | met |\n|---|---|---|---|---|---|\n");
         for row in &self.rows {
             let Row { measured, pullyard, compared, ratio, bar, .. } = row;
             let _ = writeln!(text, "| {measured} | {pullyard} | {compared} | {ratio} | {bar} | {} |", row.verdict());
