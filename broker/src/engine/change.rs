@@ -109,7 +109,7 @@ impl Engine {
         if let Some(at) = job.spec.deadline {
             self.timers.clear(at, id, Timer::Deadline);
         }
-        self.bodies.remove(&id);
+        self.out_of_hand(id);
         self.submitted.remove(&job.submitted_seq());
         let ended = Ended { job: job.clone(), output: output.clone() };
         let waiters = self.waiters.remove(&id).unwrap_or_default();

@@ -18,6 +18,8 @@ use pullyard_schemas::job::Job;
 
 /// How often a group that could not be written is tried again.
 const RETRY: Duration = Duration::from_millis(200);
+/// Bytes of bodies that are written at once where nobody waits for a flush.
+const UNFLUSHED: usize = 64 << 10;
 
 /// Tells, while the log cannot be written, why.
 #[derive(Clone, Debug, Default)]
@@ -72,6 +74,10 @@ pub(super) struct Group {
 }
 
 impl Group {
+    fn bytes(&self) -> usize {
+        self.records.iter().map(|record| record.body.len()).sum()
+    }
+
     /// Takes a later group behind this one.
     fn absorb(&mut self, later: Self) {
         self.records.extend(later.records);
@@ -157,7 +163,7 @@ impl Worker {
                 },
             };
             let mut group = first;
-            waiting.try_iter().for_each(|more| group.absorb(more));
+            self.gather(&mut group, waiting);
             if !self.write(&mut group, waiting) {
                 break;
             }
@@ -175,6 +181,15 @@ impl Worker {
             }
         }
         self.sync();
+    }
+
+    /// Takes what waits into the same write. Where that saves no flush, answers do not wait for more than a little.
+    fn gather(&self, group: &mut Group, waiting: &Receiver<Group>) {
+        while (self.flushing.before_answers || group.bytes() < UNFLUSHED)
+            && let Ok(more) = waiting.try_recv()
+        {
+            group.absorb(more);
+        }
     }
 
     fn sync(&mut self) {

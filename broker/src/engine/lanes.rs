@@ -1,6 +1,6 @@
 //! Lanes: their windows, and what the queue knows of them.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,6 +8,7 @@ use pullyard_schemas::job::{BodyAt, Job};
 use pullyard_schemas::work::Offer;
 use pullyard_schemas::{JobId, Lane, Seq, Timestamp};
 use pullyard_worker::transport::{Body, BodySource, BoxFuture};
+use tokio::sync::oneshot;
 
 use super::change::entry_of;
 use super::timers::Timer;
@@ -203,15 +204,44 @@ impl Engine {
                     BodyAt::Inline => Arc::new(InLog { reader: self.reader.clone(), seq: job.submitted_seq() }),
                     BodyAt::Blob => Arc::new(InFile(self.blobs.clone())),
                 };
-                Body::Stored(source)
+                Body::Stored(Arc::new(Ahead::read(source, id)))
             };
-            let body = self.bodies.get(&id).cloned().map_or_else(stored, Body::Ready);
+            let body = self.bodies.get(&id).map_or_else(stored, |held| Body::Ready(held.body.clone()));
             self.transport.offer(offer, body);
         }
     }
 }
 
-/// A waiting job's body, read from the log when its attempt starts.
+/// A stored body that is read while the job is on its lane, so that its attempt does not wait for it.
+#[derive(Debug)]
+struct Ahead {
+    source: Arc<dyn BodySource>,
+    read: Mutex<Option<oneshot::Receiver<Result<Bytes, String>>>>,
+}
+
+impl Ahead {
+    fn read(source: Arc<dyn BodySource>, job: JobId) -> Self {
+        let (done, read) = oneshot::channel();
+        let from = source.clone();
+        tokio::spawn(async move { drop(done.send(from.fetch(job).await)) });
+        Self { source, read: Mutex::new(Some(read)) }
+    }
+}
+
+impl BodySource for Ahead {
+    fn fetch(&self, job: JobId) -> BoxFuture<'_, Result<Bytes, String>> {
+        Box::pin(async move {
+            let read = self.read.lock().unwrap_or_else(PoisonError::into_inner).take();
+            match read {
+                Some(read) => read.await.unwrap_or_else(|_| Err("reading was given up".to_owned())),
+                // A second delivery of the same attempt.
+                None => self.source.fetch(job).await,
+            }
+        })
+    }
+}
+
+/// A waiting job's body, from the log.
 #[derive(Debug)]
 struct InLog {
     reader: Arc<dyn LogReader>,

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pullyard_schemas::job::{BodyAt, Job, Lease, apply};
-use pullyard_schemas::{Charge, Failure, FailureKind, JobId, Timestamp, Usage};
+use pullyard_schemas::{Charge, Failure, FailureKind, JobId, Seq, Timestamp, Usage};
 
 use super::commit::Ack;
 use super::handle::{Accepted, Done, NewJob, Refusal, Reply, Submission, View};
 use super::timers::Timer;
-use super::turn::Engine;
+use super::turn::{Engine, IN_HAND, InHand};
 use crate::core::decide::{Command, decide};
 use crate::core::schedule::{Full, FullScope};
 use crate::log::Record;
@@ -86,10 +86,7 @@ impl Engine {
         let Ok(job) = apply(None, &envelope) else { return };
         let inline = if at == BodyAt::Inline { body.clone() } else { Bytes::new() };
         self.group.records.push(Record { envelope, body: inline });
-        let size = body.len() as u64;
-        self.in_hand.push_back((seq, id, size));
-        self.in_hand_bytes += size;
-        self.bodies.insert(id, body);
+        self.in_hand(id, seq, body);
         self.hold(Box::new(job));
         self.counters.accepted += 1;
         self.place(id, now);
@@ -105,6 +102,22 @@ impl Engine {
                 self.waiters.insert(id, vec![end]);
                 self.group.acks.push(Ack::Silent(id));
             }
+        }
+    }
+
+    fn in_hand(&mut self, id: JobId, seq: Seq, body: Bytes) {
+        let kept = self.kept_bytes + body.len() as u64 <= IN_HAND;
+        if kept {
+            self.kept_bytes += body.len() as u64;
+        } else {
+            self.passing.push_back((seq, id));
+        }
+        self.bodies.insert(id, InHand { body, kept });
+    }
+
+    pub(super) fn out_of_hand(&mut self, id: JobId) {
+        if let Some(InHand { body, kept: true }) = self.bodies.remove(&id) {
+            self.kept_bytes -= body.len() as u64;
         }
     }
 

@@ -30,7 +30,7 @@ const TURN: usize = 512;
 /// has asked the read model a moment too early finds it here.
 const GRACE: Duration = Duration::from_secs(5);
 /// Bytes of waiting requests that stay in hand; the others are read from the log when their turn comes.
-const IN_HAND: u64 = 32 << 20;
+pub(super) const IN_HAND: u64 = 32 << 20;
 
 /// What the operator sets.
 #[derive(Debug)]
@@ -88,8 +88,8 @@ pub fn start(
         timers: Timers::default(),
         lanes: HashMap::new(),
         touched: Vec::new(),
-        in_hand: VecDeque::new(),
-        in_hand_bytes: 0,
+        kept_bytes: 0,
+        passing: VecDeque::new(),
         counters: Counters::default(),
         group: Group::default(),
         last,
@@ -109,6 +109,13 @@ pub fn start(
     Ok((handle, task))
 }
 
+/// A request in hand.
+pub(super) struct InHand {
+    pub(super) body: Bytes,
+    /// Until the job rests. The first to come are kept, because they are the first to run.
+    pub(super) kept: bool,
+}
+
 /// An attempt that has been put on a lane and not started yet.
 pub(super) struct Offered {
     pub(super) token: Token,
@@ -125,7 +132,7 @@ pub(super) struct Engine {
     /// Until when the worker of a running attempt may be silent.
     pub(super) leases: HashMap<JobId, Timestamp>,
     /// Requests in hand; the others are read from the log.
-    pub(super) bodies: HashMap<JobId, Bytes>,
+    pub(super) bodies: HashMap<JobId, InHand>,
     pub(super) interner: Interner,
     pub(super) blobs: Blobs,
     /// For what steps aside and comes back.
@@ -140,9 +147,9 @@ pub(super) struct Engine {
     pub(super) timers: Timers,
     pub(super) lanes: HashMap<Lane, LaneState>,
     pub(super) touched: Vec<Lane>,
-    /// Jobs that hold their bodies, oldest first.
-    pub(super) in_hand: VecDeque<(Seq, JobId, u64)>,
-    pub(super) in_hand_bytes: u64,
+    pub(super) kept_bytes: u64,
+    /// Jobs whose requests go out of hand as soon as they can be read from the log, oldest first.
+    pub(super) passing: VecDeque<(Seq, JobId)>,
     pub(super) counters: Counters,
     pub(super) group: Group,
     pub(super) last: Seq,
@@ -270,12 +277,11 @@ impl Engine {
             }
         }
         let written = self.committer.written();
-        while let Some((seq, id, size)) = self.in_hand.front().copied()
-            && (!self.bodies.contains_key(&id) || self.in_hand_bytes > IN_HAND && seq <= written)
+        while let Some((seq, id)) = self.passing.front().copied()
+            && seq <= written
         {
-            self.in_hand.pop_front();
-            self.in_hand_bytes = self.in_hand_bytes.saturating_sub(size);
-            self.bodies.remove(&id);
+            self.passing.pop_front();
+            self.out_of_hand(id);
         }
     }
 

@@ -9,19 +9,20 @@ use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue, LOCATION};
 use hyper::{HeaderMap, StatusCode};
 use pullyard_schemas::job::{Job, Outcome, State};
-use pullyard_schemas::{Band, JobId, Timestamp, Token};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use pullyard_schemas::{Band, JobId, Token};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 
 use super::error::Error;
 use super::fields::MOST_ATTEMPTS;
 use super::intake::{self, Arrival};
+use super::shown::{Shown, Time};
 use super::wait::Frames;
 use super::{App, Request, fields};
 use crate::core::decide::{Command, Rejection};
 use crate::core::nearest::suggest;
-use crate::engine::{End, Ended, Part, Subscription, View};
+use crate::engine::{End, Part, Subscription, View};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -69,7 +70,7 @@ pub(crate) async fn create(app: Arc<App>, request: Request, query: Wait) -> Resu
     let id = found.job.id;
     // Over, whatever became of it, or still to come.
     let status = if found.job.state.is_at_rest() { StatusCode::OK } else { StatusCode::ACCEPTED };
-    let mut response = reply(status, &show(&app, &found).await?);
+    let mut response = show(&app, &found, status).await?;
     if let Ok(location) = HeaderValue::from_str(&format!("/v1/jobs/{id}")) {
         response.headers_mut().insert(LOCATION, location);
     }
@@ -78,7 +79,7 @@ pub(crate) async fn create(app: Arc<App>, request: Request, query: Wait) -> Resu
 
 pub(crate) async fn get(app: Arc<App>, id: &str) -> Result<Response, Error> {
     let found = app.find(parse(id)?).await?;
-    Ok(reply(StatusCode::OK, &show(&app, &found).await?))
+    show(&app, &found, StatusCode::OK).await
 }
 
 pub(crate) async fn cancel(app: Arc<App>, id: &str) -> Result<Response, Error> {
@@ -89,7 +90,7 @@ pub(crate) async fn cancel(app: Arc<App>, id: &str) -> Result<Response, Error> {
         Err(Rejection::Ended("cancelled")) => app.find(id).await?,
         Err(rejection) => return Err(rejected(&app, id, rejection).await),
     };
-    Ok(reply(StatusCode::OK, &show(&app, &found).await?))
+    show(&app, &found, StatusCode::OK).await
 }
 
 /// A job that seems unknown may be one that nothing can be said of now.
@@ -110,7 +111,7 @@ pub(crate) async fn requeue(app: Arc<App>, id: &str, body: &[u8]) -> Result<Resp
         return Err(rejected(&app, id, rejection).await);
     }
     let found = app.find(id).await?;
-    Ok(reply(StatusCode::OK, &show(&app, &found).await?))
+    show(&app, &found, StatusCode::OK).await
 }
 
 pub(crate) async fn events(app: Arc<App>, id: &str) -> Result<Response, Error> {
@@ -119,7 +120,7 @@ pub(crate) async fn events(app: Arc<App>, id: &str) -> Result<Response, Error> {
     for record in app.records(found.job.history.clone()).await? {
         let mut event = serde_json::to_value(&record.envelope).map_err(|e| Error::internal(e.to_string()))?;
         if let Some(event) = event.as_object_mut() {
-            event.insert("time".to_owned(), json!(time(record.envelope.at)));
+            event.insert("time".to_owned(), json!(Time(record.envelope.at)));
         }
         events.push(event);
     }
@@ -165,7 +166,7 @@ pub(crate) async fn list(app: Arc<App>, filter: Filter) -> Result<Response, Erro
     jobs.truncate(limit);
     let mut data = Vec::with_capacity(jobs.len());
     for job in &jobs {
-        data.push(brief(job));
+        data.push(Shown::of(job));
     }
     let last = jobs.last().map(|j| j.id.to_string());
     Ok(reply(StatusCode::OK, &json!({"object": "list", "data": data, "has_more": has_more, "last_id": last})))
@@ -251,14 +252,16 @@ async fn finish(app: &App, id: JobId, seen: Option<(Token, u32)>, frames: &mpsc:
             let ended = app.ended_from_log(id).await?;
             for (number, line) in ended.output.split(|b| *b == b'\n').filter(|l| !l.is_empty()).enumerate().skip(skip) {
                 if frames.send(chunk(token, u32::try_from(number).unwrap_or(u32::MAX), line)).await.is_err() {
-                    return Ok(Value::Null);
+                    return Ok(None);
                 }
             }
         }
-        show(app, &found).await
+        let result = result(app, &found).await?;
+        Ok::<_, Error>(serde_json::to_string(&Shown::whole(&found, &result)).ok())
     };
     let frame = match last.await {
-        Ok(job) => format!("event: end\ndata: {job}\n\n"),
+        Ok(Some(job)) => format!("event: end\ndata: {job}\n\n"),
+        Ok(None) => return,
         Err(error) => format!("event: error\ndata: {}\n\n", error.body()),
     };
     let _ = frames.send(frame.into()).await;
@@ -280,48 +283,23 @@ pub(crate) fn parse(id: &str) -> Result<JobId, Error> {
     id.parse().map_err(|_| Error::not_found(format!("no such job: {:?} is not a job id", id.chars().take(64).collect::<String>())))
 }
 
-pub(crate) fn reply(status: StatusCode, value: &Value) -> Response {
-    let mut response = Response::new(Body::from(value.to_string()));
+pub(crate) fn reply(status: StatusCode, value: &impl Serialize) -> Response {
+    // Only maps with keys that are no text fail, and there are none.
+    let mut response = Response::new(Body::from(serde_json::to_vec(value).unwrap_or_default()));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 
-fn time(at: Timestamp) -> String {
-    i64::try_from(at.0).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()).map(|t| t.to_string()).unwrap_or_default()
+async fn show(app: &App, found: &View, status: StatusCode) -> Result<Response, Error> {
+    let result = result(app, found).await?;
+    Ok(reply(status, &Shown::whole(found, &result)))
 }
 
-fn brief(job: &Job) -> Value {
-    let mut shown = json!({
-        "id": job.id, "object": "job", "state": job.state.name(), "kind": job.spec.kind, "model": job.target_name(),
-        "class": job.spec.labels.class, "band": job.spec.band, "scope": job.spec.scope, "key": job.spec.labels.key,
-        "submitted_at": time(job.submitted_at), "updated_at": time(job.updated_at),
-        "attempts": job.attempts, "max_attempts": job.max_attempts, "failure": job.failure,
-        "metadata": job.spec.metadata, "tags": job.spec.tags, "decision": job.spec.decision,
-    });
-    match &job.state {
-        State::Ended(Outcome::Completed { charge, finish, .. }) => {
-            shown["usage"] = json!(charge.usage);
-            shown["cost_usd"] = json!(charge.cost_nanos as f64 / 1e9);
-            shown["backend"] = json!(charge.backend);
-            shown["finish_reason"] = json!(finish);
-        }
-        State::Ended(Outcome::Cancelled { why }) => shown["reason"] = json!(why),
-        State::Running { lease } => shown["backend"] = json!(lease.backend),
-        State::Deferred { until } => shown["not_before"] = json!(time(*until)),
-        State::Queued | State::Parked { .. } | State::Ended(Outcome::Expired) => {}
+/// What a completed job answered.
+async fn result(app: &App, found: &View) -> Result<Bytes, Error> {
+    match &found.job.state {
+        State::Ended(Outcome::Completed { .. }) => super::wait::completed(&app.ended_from_log(found.job.id).await?),
+        _ => Ok(Bytes::new()),
     }
-    shown
-}
-
-async fn show(app: &App, found: &View) -> Result<Value, Error> {
-    let mut shown = brief(&found.job);
-    shown["position"] = json!(found.ahead);
-    shown["expected_start_ms"] = json!(found.expected_start.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)));
-    if let State::Ended(Outcome::Completed { .. }) = &found.job.state {
-        let ended: Ended = app.ended_from_log(found.job.id).await?;
-        let result = super::wait::completed(&ended)?;
-        shown["result"] = serde_json::from_slice(&result).unwrap_or(Value::Null);
-    }
-    Ok(shown)
 }

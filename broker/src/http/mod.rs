@@ -13,6 +13,7 @@ mod models;
 mod ops;
 mod route;
 mod server;
+mod shown;
 mod usage;
 mod wait;
 

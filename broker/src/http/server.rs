@@ -238,6 +238,7 @@ async fn read_body(mut body: Incoming, limit: u64) -> Result<Bytes, Error> {
     if body.size_hint().lower() > limit {
         return Err(Error::too_large(limit));
     }
+    let expected = usize::try_from(body.size_hint().exact().unwrap_or(0)).unwrap_or(0);
     let mut whole = BytesMut::new();
     let mut single: Option<Bytes> = None;
     while let Some(frame) = body.frame().await {
@@ -249,6 +250,8 @@ async fn read_body(mut body: Incoming, limit: u64) -> Result<Bytes, Error> {
         match (single.take(), whole.is_empty()) {
             (None, true) => single = Some(data),
             (first, _) => {
+                // What was announced is believed as far as it has begun to come.
+                whole.reserve(expected.min(1 << 20).saturating_sub(whole.len()));
                 whole.extend_from_slice(&first.unwrap_or_default());
                 whole.extend_from_slice(&data);
             }

@@ -46,19 +46,20 @@ impl Head {
     }
 
     pub(super) fn matches(&self, payload: &[u8]) -> bool {
-        self.crc == checksum(self.seq, payload)
+        self.crc == checksum(self.seq, &[payload])
     }
 }
 
-fn checksum(seq: Seq, payload: &[u8]) -> u32 {
+fn checksum(seq: Seq, payload: &[&[u8]]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&seq.0.to_le_bytes());
-    hasher.update(payload);
+    payload.iter().for_each(|part| hasher.update(part));
     hasher.finalize()
 }
 
-/// Appends the record's frame to `out`, which is left as it was on an error.
-pub(super) fn encode(record: &Record, out: &mut Vec<u8>) -> Result<(), Error> {
+/// Appends the record's frame to `out` up to the body, which follows it, and answers the frame's whole length.
+/// `out` is left as it was on an error.
+pub(super) fn encode(record: &Record, out: &mut Vec<u8>) -> Result<usize, Error> {
     let start = out.len();
     let result = encode_at(record, out, start);
     if result.is_err() {
@@ -67,24 +68,22 @@ pub(super) fn encode(record: &Record, out: &mut Vec<u8>) -> Result<(), Error> {
     result
 }
 
-fn encode_at(record: &Record, out: &mut Vec<u8>, start: usize) -> Result<(), Error> {
+fn encode_at(record: &Record, out: &mut Vec<u8>, start: usize) -> Result<usize, Error> {
     let seq = record.envelope.seq;
     out.resize(start + FRAME + HEADER, 0);
     serde_json::to_writer(&mut *out, &record.envelope).map_err(|e| Error::Unwritable { seq, why: e.to_string() })?;
     let header = out.len() - start - FRAME - HEADER;
-    out.extend_from_slice(&record.body);
-
-    let payload = out.len() - start - FRAME;
+    let payload = HEADER + header + record.body.len();
     let too_large = || Error::TooLarge { seq, bytes: payload };
     let header = u32::try_from(header).map_err(|_| too_large())?;
     let len = u32::try_from(payload).map_err(|_| too_large())?;
     let frame = &mut out[start..];
     frame[FRAME..FRAME + HEADER].copy_from_slice(&header.to_le_bytes());
-    let crc = checksum(seq, &frame[FRAME..]);
+    let crc = checksum(seq, &[&frame[FRAME..], &record.body]);
     frame[..4].copy_from_slice(&len.to_le_bytes());
     frame[4..8].copy_from_slice(&crc.to_le_bytes());
     frame[8..16].copy_from_slice(&seq.0.to_le_bytes());
-    Ok(())
+    Ok(FRAME + payload)
 }
 
 /// Reads a payload, raising an older event to the current version and refusing a newer one.
@@ -216,6 +215,7 @@ pub(super) mod tests {
         for record in &samples {
             let mut frame = Vec::new();
             encode(record, &mut frame).unwrap();
+            frame.extend_from_slice(&record.body);
             written.extend(frame.iter().map(|b| format!("{b:02x}")));
             written.push('\n');
         }

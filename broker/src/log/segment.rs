@@ -15,6 +15,8 @@ use super::reader::{Frames, Index, Mark, Segment, Segments};
 use super::{Durability, Error, EventLog, LogReader, Record, check};
 
 const SCAN_CHUNK: usize = 1024 * 1024;
+/// A body from this size on is not copied before it is written.
+const DIRECT: usize = 8 * 1024;
 /// A buffer that one large group needed is given back.
 const KEEP_BUFFER: usize = 8 * 1024 * 1024;
 
@@ -55,6 +57,16 @@ pub(super) trait Disk: Send + Debug {
 #[derive(Debug)]
 struct RealDisk;
 impl Disk for RealDisk {}
+
+/// A batch that is ready to be written.
+#[derive(Debug)]
+struct Encoded {
+    /// Where each frame starts, from the batch's beginning.
+    frames: Vec<Mark>,
+    /// Bodies that go between the buffer's bytes: where, and of which record.
+    direct: Vec<(usize, usize)>,
+    len: u64,
+}
 
 /// What a failure has left to be put right before the next write.
 #[derive(Debug, Default)]
@@ -147,16 +159,38 @@ impl FileLog {
         Ok((log, Opened { torn_bytes }))
     }
 
-    /// Encodes the batch into the buffer and says where each frame starts in it.
-    fn encode(&mut self, batch: &[Record]) -> Result<Vec<Mark>, Error> {
+    /// Encodes the batch into the buffer, except for large bodies, which are written from where they are.
+    fn encode(&mut self, batch: &[Record]) -> Result<Encoded, Error> {
         self.buf.clear();
         self.buf.shrink_to(KEEP_BUFFER);
-        let mut frames = Vec::with_capacity(batch.len());
-        for record in batch {
-            frames.push((record.envelope.seq, self.buf.len() as u64));
-            codec::encode(record, &mut self.buf)?;
+        let mut encoded = Encoded { frames: Vec::with_capacity(batch.len()), direct: Vec::new(), len: 0 };
+        for (number, record) in batch.iter().enumerate() {
+            encoded.frames.push((record.envelope.seq, encoded.len));
+            encoded.len += codec::encode(record, &mut self.buf)? as u64;
+            if record.body.len() < DIRECT {
+                self.buf.extend_from_slice(&record.body);
+            } else {
+                encoded.direct.push((self.buf.len(), number));
+            }
         }
-        Ok(frames)
+        Ok(encoded)
+    }
+
+    /// Writes the batch behind the good end.
+    fn write(&mut self, batch: &[Record], encoded: &Encoded) -> io::Result<()> {
+        let file = self.active.file()?;
+        let (mut at, mut from) = (self.len, 0);
+        let mut put = |bytes: &[u8]| {
+            let written = self.disk.write(file, bytes, at);
+            at += bytes.len() as u64;
+            written
+        };
+        for (until, number) in &encoded.direct {
+            put(&self.buf[from..*until])?;
+            put(&batch[*number].body)?;
+            from = *until;
+        }
+        if from < self.buf.len() { put(&self.buf[from..]) } else { Ok(()) }
     }
 
     /// Puts right what earlier failures left.
@@ -227,26 +261,25 @@ impl FileLog {
 impl EventLog for FileLog {
     fn append(&mut self, batch: &[Record], durability: Durability) -> Result<(), Error> {
         check(self.last, batch)?;
-        let mut frames = self.encode(batch)?;
+        let mut encoded = self.encode(batch)?;
         self.repair()?;
-        if self.len > 0 && self.len + self.buf.len() as u64 > self.options.segment_bytes && !batch.is_empty() {
+        if self.len > 0 && self.len + encoded.len > self.options.segment_bytes && !batch.is_empty() {
             self.roll()?;
         }
-        let end = self.len + self.buf.len() as u64;
-        let written = self.active.file().and_then(|file| self.disk.write(file, &self.buf, self.len));
-        if let Err(e) = written {
+        let end = self.len + encoded.len;
+        if let Err(e) = self.write(batch, &encoded) {
             self.take_back();
             return Err(Error::io(&self.active.path)(e));
         }
         if durability == Durability::Flush && end > self.flushed {
             self.flush(end).inspect_err(|_| self.take_back())?;
         }
-        for (_, at) in &mut frames {
+        for (_, at) in &mut encoded.frames {
             *at += self.len;
         }
         self.len = end;
         self.last.0 += batch.len() as u64;
-        self.active.publish(&frames, self.len);
+        self.active.publish(&encoded.frames, self.len);
         Ok(())
     }
 

@@ -34,11 +34,11 @@ impl<'a> Fields<'a> {
     pub(super) fn value(&self, name: &str) -> Result<Option<serde_json::Value>, Failure> {
         self.take(name)
     }
+}
 
-    /// Whether a field is the operator's and not the model's. `metadata` is OpenAI's only together with `store`.
-    pub(super) fn is_ours(&self, name: &str) -> bool {
-        OURS.contains(&name) || (name == "metadata" && self.get("store").is_none_or(|s| s.get() != "true"))
-    }
+/// Whether a field is the operator's and not the model's. `metadata` is OpenAI's only where the reply is `stored`.
+pub(super) fn is_ours(name: &str, stored: bool) -> bool {
+    OURS.contains(&name) || (name == "metadata" && !stored)
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {

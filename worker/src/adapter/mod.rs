@@ -12,6 +12,7 @@ mod models;
 mod ollama;
 mod openai;
 mod reply;
+mod split;
 
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,121 @@
+//! A job as clients see it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pullyard_schemas::job::{Decision, Job, Kind, Outcome, State};
+use pullyard_schemas::{Band, Failure, JobId, Scope, Timestamp, Usage};
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use crate::engine::View;
+
+/// A job, without what only the queue and the log know of it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Shown<'a> {
+    id: JobId,
+    object: &'static str,
+    state: &'static str,
+    kind: Kind,
+    model: &'a str,
+    class: Option<&'a str>,
+    band: Band,
+    scope: Scope,
+    key: Option<&'a str>,
+    submitted_at: Time,
+    updated_at: Time,
+    attempts: u32,
+    max_attempts: u32,
+    failure: Option<&'a Failure>,
+    metadata: &'a BTreeMap<String, String>,
+    tags: &'a [String],
+    decision: &'a Arc<Decision>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backend: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_before: Option<Time>,
+    /// Why it was cancelled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    completed: Option<Completed<'a>>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    queue: Option<Queue<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Completed<'a> {
+    usage: Usage,
+    cost_usd: f64,
+    finish_reason: Option<&'a str>,
+}
+
+#[derive(Debug, Serialize)]
+struct Queue<'a> {
+    position: Option<usize>,
+    expected_start_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<&'a RawValue>,
+}
+
+/// As RFC 3339 says it, in UTC.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Time(pub(crate) Timestamp);
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match i64::try_from(self.0.0).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()) {
+            Some(time) => serializer.collect_str(&time),
+            None => serializer.serialize_none(),
+        }
+    }
+}
+
+impl<'a> Shown<'a> {
+    pub(crate) fn of(job: &'a Job) -> Self {
+        let mut shown = Self {
+            id: job.id,
+            object: "job",
+            state: job.state.name(),
+            kind: job.spec.kind,
+            model: job.target_name(),
+            class: job.spec.labels.class.as_deref(),
+            band: job.spec.band,
+            scope: job.spec.scope,
+            key: job.spec.labels.key.as_deref(),
+            submitted_at: Time(job.submitted_at),
+            updated_at: Time(job.updated_at),
+            attempts: job.attempts,
+            max_attempts: job.max_attempts,
+            failure: job.failure.as_deref(),
+            metadata: &job.spec.metadata,
+            tags: &job.spec.tags,
+            decision: &job.spec.decision,
+            backend: None,
+            not_before: None,
+            reason: None,
+            completed: None,
+            queue: None,
+        };
+        match &job.state {
+            State::Ended(Outcome::Completed { charge, finish, .. }) => {
+                shown.backend = Some(&charge.backend);
+                let cost_usd = charge.cost_nanos as f64 / 1e9;
+                shown.completed = Some(Completed { usage: charge.usage, cost_usd, finish_reason: finish.as_deref() });
+            }
+            State::Ended(Outcome::Cancelled { why }) => shown.reason = Some(why),
+            State::Running { lease } => shown.backend = Some(&lease.backend),
+            State::Deferred { until } => shown.not_before = Some(Time(*until)),
+            State::Queued | State::Parked { .. } | State::Ended(Outcome::Expired) => {}
+        }
+        shown
+    }
+
+    /// With its place in the queue, and with its result where it has one.
+    pub(crate) fn whole(view: &'a View, result: &'a Bytes) -> Self {
+        let result = serde_json::from_slice(result).ok();
+        let expected_start_ms = view.expected_start.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX));
+        Self { queue: Some(Queue { position: view.ahead, expected_start_ms, result }), ..Self::of(&view.job) }
+    }
+}

@@ -1,0 +1,43 @@
+//! The measurements, in the order in which they run: the quiet ones first, those that leave the disk busy last.
+
+mod backlog;
+mod idle;
+mod jobs;
+mod shim;
+mod single;
+mod slots;
+mod start;
+mod streams;
+
+use crate::Run;
+
+/// A name to choose it by, and the measurement.
+pub(crate) type Measurement = (&'static str, fn(&mut Run<'_>) -> anyhow::Result<()>);
+
+pub(crate) const ALL: &[Measurement] = &[
+    ("idle", idle::run),
+    ("single", single::run),
+    ("slots", slots::run),
+    ("streams-100", streams::hundred),
+    ("streams-1000", streams::thousand),
+    ("shim", shim::run),
+    ("shim-32k", shim::run_large),
+    ("jobs", jobs::run),
+    ("start", start::run),
+    ("backlog", backlog::run),
+];
+
+/// Gives each target its turn, in an order that reverses with each round, and the outcomes in the order of the targets.
+fn in_turns<T: Copy, R, const N: usize>(
+    round: usize,
+    targets: [T; N],
+    mut turn: impl FnMut(T) -> anyhow::Result<R>,
+) -> anyhow::Result<[R; N]> {
+    let order = |nth: usize| if round.is_multiple_of(2) { nth } else { N - 1 - nth };
+    let mut outcomes: [Option<R>; N] = std::array::from_fn(|_| None);
+    for target in (0..N).map(order) {
+        outcomes[target] = Some(turn(targets[target])?);
+    }
+    let whole: Vec<R> = outcomes.into_iter().flatten().collect();
+    whole.try_into().map_err(|_| anyhow::anyhow!("a target had no turn"))
+}
