@@ -1,7 +1,7 @@
 //! `pullyard serve`: the broker with its backends, until it is told to stop.
 
 use std::io::{IsTerminal as _, Write as _};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -172,8 +172,14 @@ fn announcement(found: &[Found], address: SocketAddr, data: &Path, config: Optio
     }
     text.push_str(&format!("  prices  built-in list of {AS_OF}, under those of the configuration\n"));
     let key = if keyed { " -H \"Authorization: Bearer $KEY\"" } else { "" };
+    // What listens everywhere is reached somewhere.
+    let reached = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())),
+        IpAddr::V6(ip) if ip.is_unspecified() => SocketAddr::from((Ipv6Addr::LOCALHOST, address.port())),
+        IpAddr::V4(_) | IpAddr::V6(_) => address,
+    };
     text.push_str(&format!(
-        "Try:  curl http://{address}/v1/chat/completions{key} -H 'Content-Type: application/json' \\\n        -d '{{\"model\":\"auto\",\"messages\":[{{\"role\":\"user\",\"content\":\"Say hello\"}}]}}'\nSDKs: base_url=\"http://{address}/v1\"\n",
+        "Try:  curl http://{reached}/v1/chat/completions{key} -H 'Content-Type: application/json' \\\n        -d '{{\"model\":\"auto\",\"messages\":[{{\"role\":\"user\",\"content\":\"Say hello\"}}]}}'\nSDKs: base_url=\"http://{reached}/v1\"\n",
     ));
     text
 }
@@ -198,6 +204,11 @@ mod tests {
         let text = |keyed| announcement(std::slice::from_ref(&backend), address, Path::new("/d"), None, keyed);
         assert!(text(true).contains(r#"/v1/chat/completions -H "Authorization: Bearer $KEY" -H 'Content-Type"#), "{}", text(true));
         assert!(!text(false).contains("Bearer"), "{}", text(false));
+        let everywhere = announcement(&[], SocketAddr::from(([0, 0, 0, 0], 80)), Path::new("/d"), None, true);
+        assert!(
+            everywhere.contains("listens on http://0.0.0.0:80\n") && everywhere.contains("curl http://127.0.0.1:80/v1"),
+            "{everywhere}"
+        );
         assert!(text(false).contains("gpu     openai at http://gpu:1/v1 (local, 1 slot): m\n"), "{}", text(false));
     }
 }
