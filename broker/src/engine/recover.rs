@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use pullyard_schemas::job::{Envelope, Event, IllegalEvent, Job, Labels, apply};
-use pullyard_schemas::{JobId, Seq};
+use pullyard_schemas::JobId;
+use pullyard_schemas::job::{Envelope, Event, IllegalEvent, Job, Labels, apply, fold};
 
+use super::intern::Interner;
 use crate::log::{self, LogReader};
 use crate::readmodel::{ProjectorHandle, ReadModel, Update};
 
@@ -24,63 +25,68 @@ pub enum Error {
 /// Folds the log from the read model's floor on, and sends the read model what it lacks. Jobs submitted before the floor
 /// rest: they have ended, or wait for a person. Returns when the read model has everything, so that a repeat of an old
 /// request finds it.
-pub(super) fn live_jobs(reader: &dyn LogReader, read_model: &ReadModel, projector: &ProjectorHandle) -> Result<HashMap<JobId, Job>, Error> {
+pub(super) fn live_jobs(
+    reader: &dyn LogReader,
+    read_model: &ReadModel,
+    projector: &ProjectorHandle,
+    interner: &mut Interner,
+) -> Result<Vec<Box<Job>>, Error> {
     let (floor, cursor) = (read_model.floor(), read_model.cursor());
-    let mut jobs: HashMap<JobId, Job> = HashMap::new();
+    let mut jobs: HashMap<JobId, Box<Job>> = HashMap::new();
     let mut updates = Vec::new();
     let mut illegal = None;
     reader.replay(floor.min(cursor.next()), &mut |record| {
-        let envelope = &record.envelope;
-        let known = jobs.remove(&envelope.job).or_else(|| {
+        let mut envelope = record.envelope;
+        let (seq, id, news) = (envelope.seq, envelope.job, envelope.seq > cursor);
+        if let Event::Submitted { spec, .. } = &mut envelope.event {
+            interner.share(spec);
+        } else if !jobs.contains_key(&id) {
             // A parked job from before the floor that a person has revived or cancelled. What the read model knows of
             // already is no news: its row is as of the cursor.
-            let by_person = matches!(envelope.event, Event::Requeued { .. } | Event::Cancelled { .. }) && envelope.seq > cursor;
-            by_person.then(|| read_model.job(envelope.job).ok().flatten()).flatten()
-        });
-        if known.is_none() && !matches!(envelope.event, Event::Submitted { .. }) {
-            // Its submission lies before the floor, so it rests; only its late bills are news.
-            if envelope.seq > cursor {
-                updates.extend(update_of(envelope, &Labels::default(), None));
+            let by_person = matches!(envelope.event, Event::Requeued { .. } | Event::Cancelled { .. }) && news;
+            match by_person.then(|| read_model.job(id).ok().flatten()).flatten() {
+                Some(parked) => drop(jobs.insert(id, Box::new(parked))),
+                // Its submission lies before the floor, so it rests; only its late bills are news.
+                None => {
+                    updates.extend(news.then(|| update_of(&envelope, &Labels::default(), None)).flatten());
+                    return ControlFlow::Continue(());
+                }
             }
-            return ControlFlow::Continue(());
         }
-        match apply(known, envelope) {
-            Ok(job) => {
-                if envelope.seq > cursor {
-                    let rests = job.state.is_at_rest().then(|| Arc::new(job.clone()));
-                    updates.extend(update_of(envelope, &job.spec.labels, rests.as_ref()));
-                }
-                // A parked one may yet be revived.
-                if !job.state.is_terminal() {
-                    jobs.insert(job.id, job);
-                }
+        let folded = match jobs.get_mut(&id) {
+            Some(job) => fold(job, &envelope),
+            None => apply(None, &envelope).map(|job| drop(jobs.insert(id, Box::new(job)))),
+        };
+        if let Err(error) = folded {
+            illegal = Some(error);
+            return ControlFlow::Break(());
+        }
+        if let Some(job) = jobs.get(&id) {
+            if news {
+                let rests = job.state.is_at_rest().then(|| Arc::new((**job).clone()));
+                updates.extend(update_of(&envelope, &job.spec.labels, rests.as_ref()));
             }
-            Err(error) => {
-                illegal = Some(error);
-                return ControlFlow::Break(());
+            // A parked one may yet be revived.
+            if job.state.is_terminal() {
+                jobs.remove(&id);
             }
         }
         if updates.len() >= 1000 {
-            let floor = floor_of(&jobs, envelope.seq);
-            projector.send(std::mem::take(&mut updates), floor);
+            // The floor as it was is low enough until all is read.
+            projector.send(std::mem::take(&mut updates), floor.min(seq));
         }
         ControlFlow::Continue(())
     })?;
     if let Some(error) = illegal {
         return Err(error.into());
     }
-    if !updates.is_empty() {
-        let last = updates.last().map_or(cursor, |u| u.seq);
-        projector.send(updates, floor_of(&jobs, last));
+    let mut live: Vec<Box<Job>> = jobs.into_values().filter(|job| !job.state.is_at_rest()).collect();
+    live.sort_by_key(|job| job.submitted_seq());
+    if let Some(last) = updates.last().map(|u| u.seq) {
+        projector.send(updates, live.first().map_or(last.next(), |job| job.submitted_seq()));
     }
     projector.catch_up();
-    jobs.retain(|_, job| !job.state.is_at_rest());
-    Ok(jobs)
-}
-
-fn floor_of(jobs: &HashMap<JobId, Job>, last: Seq) -> Seq {
-    let live = jobs.values().filter(|job| !job.state.is_at_rest());
-    live.map(Job::submitted_seq).min().unwrap_or_else(|| last.next())
+    Ok(live)
 }
 
 /// What the read model learns from an event, if anything; the same live and on replay. `rests` is the job when the event

@@ -22,17 +22,14 @@ const FULL_RETRY: Duration = Duration::from_secs(5);
 impl Engine {
     /// Running attempts died with the process; clients that waited on a connection are gone, unless they can come back
     /// with their idempotency key.
-    pub(super) fn adopt(&mut self, jobs: HashMap<JobId, Job>) {
+    pub(super) fn adopt(&mut self, jobs: Vec<Box<Job>>) {
         let now = (self.clock)();
-        let mut jobs: Vec<Job> = jobs.into_values().collect();
-        jobs.sort_by_key(Job::submitted_seq);
-        for mut job in jobs {
-            self.interner.share(&mut job.spec);
+        for job in jobs {
             let (id, live) = (job.id, job.spec.live);
             // What the attempt used nobody will tell; that it was made is known.
             let lost = job.lease().map(|lease| (lease.token, unknown_charge(lease, now)));
             let abandoned = live && job.spec.idempotency_key.is_none();
-            self.hold(Box::new(job));
+            self.hold(job);
             if abandoned {
                 self.change(id, Command::Cancel { why: "the client's connection ended with the broker".into() }, now, None);
             } else if let Some((token, charge)) = lost {

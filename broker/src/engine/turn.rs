@@ -66,7 +66,8 @@ pub fn start(
 ) -> Result<(Handle, tokio::task::JoinHandle<()>), Error> {
     let reader = parts.log.reader();
     let last = parts.log.last();
-    let jobs = live_jobs(&*reader, &parts.read_model, &parts.projector)?;
+    let mut interner = Interner::default();
+    let jobs = live_jobs(&*reader, &parts.read_model, &parts.projector, &mut interner)?;
     let (inputs, queue) = mpsc::unbounded_channel();
     let flushing = Flushing { before_answers: options.flush_before_answers, every: options.flush_every };
     let (committer, stall) = commit::spawn(parts.log, flushing, parts.hub.clone(), parts.projector.clone(), inputs.downgrade())?;
@@ -77,7 +78,7 @@ pub fn start(
         offered: HashMap::new(),
         leases: HashMap::new(),
         bodies: HashMap::new(),
-        interner: Interner::default(),
+        interner,
         blobs: parts.blobs,
         inputs: handle.inputs.downgrade(),
         submitted: BTreeSet::new(),

@@ -11,7 +11,7 @@ use crate::{Charge, Failure, JobId, Seq, Timestamp, Token, WorkerId};
 pub const SCHEMA_VERSION: u16 = 1;
 
 /// An event with its wrapper.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Envelope {
     pub seq: Seq,
     pub at: Timestamp,
@@ -34,13 +34,12 @@ pub enum BodyAt {
 }
 
 /// A fact about a job. A plain job has three: submitted, leased, completed.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// Carries the request's body.
     Submitted {
         spec: Arc<Spec>,
-        #[serde(default)]
         body: BodyAt,
     },
     Leased {
@@ -59,26 +58,24 @@ pub enum Event {
     Completed {
         token: Token,
         charge: Charge,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         finish: Option<Arc<str>>,
-        #[serde(default)]
         body: BodyAt,
     },
     /// `retry_at` is set when another attempt follows.
     AttemptFailed {
         token: Token,
         failure: Failure,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         charge: Option<Charge>,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         retry_at: Option<Timestamp>,
-        #[serde(default = "yes")]
         counts: bool,
     },
     /// The worker was not heard of in time.
     LeaseLost {
         token: Token,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         retry_at: Option<Timestamp>,
     },
     /// Aimed at another target; `from` and `to` are positions in the spec's list.
@@ -103,15 +100,11 @@ pub enum Event {
     Accounted {
         token: Token,
         charge: Charge,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         key: Option<Arc<str>>,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         class: Option<Arc<str>>,
     },
-}
-
-fn yes() -> bool {
-    true
 }
 
 impl Event {

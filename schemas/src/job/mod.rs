@@ -1,6 +1,7 @@
 //! A job: its spec, its events, its state, and the fold from one to the other.
 
 mod apply;
+mod decode;
 mod event;
 mod spec;
 mod state;
