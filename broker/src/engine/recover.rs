@@ -54,7 +54,9 @@ pub(super) fn live_jobs(
                     updates.extend(news.then(|| update_of(&envelope, &Labels::default(), None)).flatten());
                     return ControlFlow::Continue(());
                 }
-                apply(parked, &envelope).map(|job| drop(vacant.insert(Box::new(job))))
+                apply(parked, &envelope).map(|job| {
+                    vacant.insert(Box::new(job));
+                })
             }
         };
         if let Err(error) = folded {
