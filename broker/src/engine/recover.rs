@@ -1,11 +1,12 @@
 //! Live jobs from the log, when the broker starts.
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use pullyard_schemas::JobId;
 use pullyard_schemas::job::{Envelope, Event, IllegalEvent, Job, Labels, apply, fold};
+use pullyard_schemas::{JobId, Seq};
 
 use super::intern::Interner;
 use crate::log::{self, LogReader};
@@ -24,13 +25,13 @@ pub enum Error {
 
 /// Folds the log from the read model's floor on, and sends the read model what it lacks. Jobs submitted before the floor
 /// rest: they have ended, or wait for a person. Returns when the read model has everything, so that a repeat of an old
-/// request finds it.
+/// request finds it. Oldest first.
 pub(super) fn live_jobs(
     reader: &dyn LogReader,
     read_model: &ReadModel,
     projector: &ProjectorHandle,
     interner: &mut Interner,
-) -> Result<Vec<Box<Job>>, Error> {
+) -> Result<BTreeMap<Seq, Box<Job>>, Error> {
     let (floor, cursor) = (read_model.floor(), read_model.cursor());
     let mut jobs: HashMap<JobId, Box<Job>> = HashMap::new();
     let mut updates = Vec::new();
@@ -40,22 +41,23 @@ pub(super) fn live_jobs(
         let (seq, id, news) = (envelope.seq, envelope.job, envelope.seq > cursor);
         if let Event::Submitted { spec, .. } = &mut envelope.event {
             interner.share(spec);
-        } else if !jobs.contains_key(&id) {
-            // A parked job from before the floor that a person has revived or cancelled. What the read model knows of
-            // already is no news: its row is as of the cursor.
-            let by_person = matches!(envelope.event, Event::Requeued { .. } | Event::Cancelled { .. }) && news;
-            match by_person.then(|| read_model.job(id).ok().flatten()).flatten() {
-                Some(parked) => drop(jobs.insert(id, Box::new(parked))),
-                // Its submission lies before the floor, so it rests; only its late bills are news.
-                None => {
+        }
+        let folded = match jobs.entry(id) {
+            Entry::Occupied(mut job) => fold(job.get_mut(), &envelope),
+            Entry::Vacant(vacant) => {
+                // A parked job from before the floor that a person has revived or cancelled. What the read model knows
+                // of already is no news: its row is as of the cursor.
+                let by_person = matches!(envelope.event, Event::Requeued { .. } | Event::Cancelled { .. }) && news;
+                let parked = by_person.then(|| read_model.job(id).ok().flatten()).flatten();
+                if parked.is_none() && !matches!(envelope.event, Event::Submitted { .. }) {
+                    // Its submission lies before the floor, so it rests; only its late bills are news.
                     updates.extend(news.then(|| update_of(&envelope, &Labels::default(), None)).flatten());
                     return ControlFlow::Continue(());
                 }
+                apply(parked, &envelope).map(|job| {
+                    vacant.insert(Box::new(job));
+                })
             }
-        }
-        let folded = match jobs.get_mut(&id) {
-            Some(job) => fold(job, &envelope),
-            None => apply(None, &envelope).map(|job| drop(jobs.insert(id, Box::new(job)))),
         };
         if let Err(error) = folded {
             illegal = Some(error);
@@ -80,10 +82,10 @@ pub(super) fn live_jobs(
     if let Some(error) = illegal {
         return Err(error.into());
     }
-    let mut live: Vec<Box<Job>> = jobs.into_values().filter(|job| !job.state.is_at_rest()).collect();
-    live.sort_by_key(|job| job.submitted_seq());
+    let live: BTreeMap<Seq, Box<Job>> =
+        jobs.into_values().filter(|job| !job.state.is_at_rest()).map(|job| (job.submitted_seq(), job)).collect();
     if let Some(last) = updates.last().map(|u| u.seq) {
-        projector.send(updates, live.first().map_or(last.next(), |job| job.submitted_seq()));
+        projector.send(updates, live.first_key_value().map_or_else(|| last.next(), |(floor, _)| *floor));
     }
     projector.catch_up();
     Ok(live)

@@ -1,6 +1,6 @@
 //! New jobs, repeats of old ones, and the jobs of a former life.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,9 +22,9 @@ const FULL_RETRY: Duration = Duration::from_secs(5);
 impl Engine {
     /// Running attempts died with the process; clients that waited on a connection are gone, unless they can come back
     /// with their idempotency key.
-    pub(super) fn adopt(&mut self, jobs: Vec<Box<Job>>) {
+    pub(super) fn adopt(&mut self, jobs: BTreeMap<Seq, Box<Job>>) {
         let now = (self.clock)();
-        for job in jobs {
+        for job in jobs.into_values() {
             let (id, live) = (job.id, job.spec.live);
             // What the attempt used nobody will tell; that it was made is known.
             let lost = job.lease().map(|lease| (lease.token, unknown_charge(lease, now)));
