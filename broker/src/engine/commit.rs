@@ -74,6 +74,11 @@ pub(super) struct Group {
 }
 
 impl Group {
+    /// Whether somebody waits for it to be written, or it is large enough to go by itself.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.retain.is_some() || self.acks.iter().any(|ack| !matches!(ack, Ack::Silent(_))) || self.bytes() > UNFLUSHED
+    }
+
     fn bytes(&self) -> usize {
         self.records.iter().map(|record| record.body.len()).sum()
     }

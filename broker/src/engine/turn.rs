@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use pullyard_schemas::job::{BodyAt, Envelope, Event, Job, SCHEMA_VERSION};
@@ -29,6 +29,9 @@ const TURN: usize = 512;
 /// How long an idempotency key of an ended job is still known here after the read model has it, so that a repeat that
 /// has asked the read model a moment too early finds it here.
 const GRACE: Duration = Duration::from_secs(5);
+/// How long events that nobody waits for may wait for others to be written with: a request that is answered within this
+/// time costs one write, and not one for each of its events.
+const LAZY: Duration = Duration::from_millis(2);
 /// Bytes of waiting requests that stay in hand; the others are read from the log when their turn comes.
 pub(super) const IN_HAND: u64 = 32 << 20;
 
@@ -93,6 +96,7 @@ pub fn start(
         passing: VecDeque::new(),
         counters: Counters::default(),
         group: Group::default(),
+        group_since: None,
         last,
         draining: false,
         stopping: false,
@@ -153,6 +157,8 @@ pub(super) struct Engine {
     pub(super) passing: VecDeque<(Seq, JobId)>,
     pub(super) counters: Counters,
     pub(super) group: Group,
+    /// Since when it holds events that nobody waits for.
+    group_since: Option<Instant>,
     pub(super) last: Seq,
     pub(super) draining: bool,
     stopping: bool,
@@ -172,7 +178,9 @@ impl Engine {
         let mut words = Vec::with_capacity(TURN);
         self.finish_turn();
         while !self.stopping {
-            let wait = self.timers.next().map(|at| at.since((self.clock)()));
+            let timer = self.timers.next().map(|at| at.since((self.clock)()));
+            let group = self.group_since.map(|since| (since + LAZY).saturating_duration_since(Instant::now()));
+            let wait = timer.into_iter().chain(group).min();
             tokio::select! {
                 n = inputs.recv_many(&mut batch, TURN) => if n == 0 { break },
                 _ = reports.recv_many(&mut words, TURN), if !reports.is_closed() || !reports.is_empty() => {}
@@ -201,6 +209,7 @@ impl Engine {
             }
             self.finish_turn();
         }
+        self.send_group();
         // Before the waiting clients' channels close, so that they can tell a stop from an end.
         inputs.close();
         drop(self.committer.groups.take());
@@ -249,13 +258,20 @@ impl Engine {
     fn finish_turn(&mut self) {
         let now = (self.clock)();
         self.fill_touched(now);
-        if !self.group.records.is_empty() || !self.group.acks.is_empty() || self.group.retain.is_some() {
-            self.group.floor = self.submitted.first().copied().unwrap_or_else(|| self.last.next());
-            if let Some(groups) = &self.committer.groups {
-                let _ = groups.send(std::mem::take(&mut self.group));
-            }
+        if self.group.is_awaited() || self.group_since.is_some_and(|since| since.elapsed() >= LAZY) {
+            self.send_group();
+        } else if !self.group.records.is_empty() {
+            self.group_since.get_or_insert_with(Instant::now);
         }
         self.forget(now);
+    }
+
+    fn send_group(&mut self) {
+        self.group_since = None;
+        self.group.floor = self.submitted.first().copied().unwrap_or_else(|| self.last.next());
+        if let Some(groups) = &self.committer.groups {
+            let _ = groups.send(std::mem::take(&mut self.group));
+        }
     }
 
     fn forget(&mut self, now: Timestamp) {
