@@ -21,6 +21,7 @@ fn spec() -> Arc<Spec> {
         on_interrupt: Default::default(),
         stream: false,
         live: false,
+        keep: false,
         deadline: None,
         not_before: None,
         timeout_ms: 1,

@@ -25,7 +25,7 @@ impl Engine {
     pub(super) fn adopt(&mut self, jobs: BTreeMap<Seq, Box<Job>>) {
         let now = (self.clock)();
         for job in jobs.into_values() {
-            let (id, live) = (job.id, job.spec.live);
+            let (id, live) = (job.id, job.spec.live && !job.spec.keep);
             // What the attempt used nobody will tell; that it was made is known.
             let lost = job.lease().map(|lease| (lease.token, unknown_charge(lease, now)));
             let abandoned = live && job.spec.idempotency_key.is_none();

@@ -65,6 +65,7 @@ fn new_job(targets: &[&str]) -> NewJob {
         on_interrupt: OnInterrupt::Restart,
         stream: true,
         live: false,
+        keep: false,
         deadline: None,
         not_before: None,
         timeout_ms: 1_000,

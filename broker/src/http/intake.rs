@@ -28,6 +28,8 @@ pub(crate) struct Arrival<'a> {
     pub(crate) kind: Option<Kind>,
     /// A client waits on the connection.
     pub(crate) live: bool,
+    /// It goes on when that client leaves.
+    pub(crate) keep: bool,
     pub(crate) default_band: Band,
 }
 
@@ -88,6 +90,7 @@ pub(crate) fn new_job(app: &App, body: Bytes, fields: &Fields<'_>, arrival: &Arr
         on_interrupt: fields.on_interrupt.unwrap_or_default(),
         stream,
         live: arrival.live,
+        keep: arrival.keep,
         deadline: moment("deadline", fields.deadline.as_deref(), now)?,
         not_before: moment("not_before", fields.not_before.as_deref(), now)?,
         timeout_ms: live.attempt_timeout_ms,

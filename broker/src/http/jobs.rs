@@ -48,6 +48,7 @@ pub(crate) async fn create(app: Arc<App>, request: Request, query: Wait) -> Resu
         idempotency_key: request.idempotency_key.as_deref(),
         kind: None,
         live: false,
+        keep: false,
         default_band: Band::Normal,
     };
     let new = intake::new_job(&app, request.body.clone(), &fields, &arrival, app.now())?;

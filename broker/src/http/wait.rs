@@ -20,11 +20,14 @@ use crate::engine::{End, Ended, Handle, Part, Refusal, Subscription};
 pub(crate) async fn answer(app: Arc<App>, request: Request, kind: Kind) -> Result<Response, Error> {
     app.discovered().await;
     let fields = fields::read(&request.body)?;
+    // A retry with a key waits for the first job, which is not this connection's to cancel.
+    let keep = request.idempotency_key.is_some() || request.keep_on_leave.unwrap_or(app.live_config().keep_on_leave);
     let arrival = Arrival {
         key: request.key.clone(),
         idempotency_key: request.idempotency_key.as_deref(),
         kind: Some(kind),
         live: true,
+        keep,
         default_band: Band::Interactive,
     };
     let streamed = kind != Kind::Embedding && fields.stream == Some(true);
@@ -36,8 +39,6 @@ pub(crate) async fn answer(app: Arc<App>, request: Request, kind: Kind) -> Resul
         return if streamed { completed_stream(&ended, usage) } else { completed_whole(&ended) };
     }
     let id = new.id;
-    // A retry with a key waits for the first job, which is not this connection's to cancel.
-    let keep = request.idempotency_key.is_some() || request.keep_on_leave.unwrap_or(app.live_config().keep_on_leave);
     let mut leaver = Leaver { engine: app.engine.clone(), job: (!keep).then_some(id) };
     if !streamed && request.idempotency_key.is_none() {
         let ended = app.engine.run(new).await;

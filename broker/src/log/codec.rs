@@ -165,6 +165,7 @@ pub(super) mod tests {
             on_interrupt: OnInterrupt::Continue,
             stream: true,
             live: true,
+            keep: false,
             deadline: Some(Timestamp(8)),
             not_before: Some(Timestamp(7)),
             timeout_ms: 60_000,

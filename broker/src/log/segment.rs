@@ -1,9 +1,9 @@
 //! The log on disk: files of frames, named after their first record, in a directory of their own.
 
 use std::fmt::Debug;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -110,14 +110,16 @@ impl FileLog {
     }
 
     pub(super) fn open_on(disk: Box<dyn Disk>, dir: &Path, options: Options) -> Result<(Self, Opened), Error> {
-        fs::create_dir_all(dir).map_err(Error::io(dir))?;
+        // Requests are private: only the owner may read them.
+        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(Error::io(dir))?;
         let lock = lock(dir)?;
         let mut firsts = list(dir)?;
         let empty = drop_empty(dir, &mut firsts)?;
         let newest = firsts.pop();
         let first = newest.unwrap_or(Seq(1));
         let path = path(dir, first);
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(Error::io(&path))?;
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(Error::io(&path))?;
         if newest.is_none() {
             sync_dir(dir)?;
             // The directory itself may be new.
@@ -242,7 +244,8 @@ impl FileLog {
         self.sync()?;
         let first = self.last.next();
         let path = path(&self.dir, first);
-        let created = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path).map_err(Error::io(&path));
+        let created =
+            OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(&path).map_err(Error::io(&path));
         let file = match created.and_then(|file| sync_dir(&self.dir).map(|()| file)) {
             Ok(file) => file,
             Err(e) => {

@@ -1,5 +1,7 @@
 //! The rows.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -112,6 +114,8 @@ impl ReadModel {
 
     fn open_at(dir: &Path, log: Arc<dyn LogReader>) -> Result<Self, Error> {
         guarded(|| {
+            // sled would let everybody read it.
+            DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|source| Error::Io { dir: dir.to_owned(), source })?;
             let db = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(Some(1_000)).open()?;
             Ok(Self { db: Arc::new(db), log })
         })

@@ -79,6 +79,9 @@ pub struct Spec {
     /// Whether a client waits on the connection: what it has received cannot be taken back.
     #[serde(default)]
     pub live: bool,
+    /// Whether it goes on when that client leaves.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub keep: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -98,4 +101,9 @@ pub struct Spec {
     pub tags: Vec<String>,
     #[serde(default)]
     pub decision: Arc<Decision>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
