@@ -11,31 +11,51 @@ const MOST: usize = 4_096;
 
 #[derive(Debug, Default)]
 pub(super) struct Interner {
-    names: HashSet<Arc<str>>,
-    targets: HashSet<Arc<[Arc<str>]>>,
-    decisions: HashSet<Arc<Decision>>,
+    names: Known<str>,
+    targets: Known<[Arc<str>]>,
+    decisions: Known<Decision>,
+}
+
+#[derive(Debug)]
+struct Known<T: ?Sized> {
+    all: HashSet<Arc<T>>,
+    /// Most jobs are like the one before, and comparing costs less than hashing.
+    last: Option<Arc<T>>,
 }
 
 impl Interner {
     /// Replaces what the spec has in common with earlier ones, unless somebody else holds it already.
     pub(super) fn share(&mut self, spec: &mut Arc<Spec>) {
         let Some(spec) = Arc::get_mut(spec) else { return };
-        share(&mut self.targets, &mut spec.targets);
-        share(&mut self.decisions, &mut spec.decision);
+        self.targets.share(&mut spec.targets);
+        self.decisions.share(&mut spec.decision);
         for name in [&mut spec.labels.key, &mut spec.labels.class].into_iter().flatten() {
-            share(&mut self.names, name);
+            self.names.share(name);
         }
     }
 }
 
-fn share<T: ?Sized + Hash + Eq>(known: &mut HashSet<Arc<T>>, value: &mut Arc<T>) {
-    match known.get(&**value) {
-        Some(same) => *value = same.clone(),
-        None => {
-            if known.len() == MOST {
-                known.clear();
+impl<T: ?Sized> Default for Known<T> {
+    fn default() -> Self {
+        Self { all: HashSet::new(), last: None }
+    }
+}
+
+impl<T: ?Sized + Hash + Eq> Known<T> {
+    fn share(&mut self, value: &mut Arc<T>) {
+        match &self.last {
+            Some(last) if *last == *value => *value = last.clone(),
+            Some(_) | None => {
+                if let Some(same) = self.all.get(&**value) {
+                    *value = same.clone();
+                } else {
+                    if self.all.len() == MOST {
+                        self.all.clear();
+                    }
+                    self.all.insert(value.clone());
+                }
+                self.last = Some(value.clone());
             }
-            known.insert(value.clone());
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Sockets, limits and the one page of routes.
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -91,16 +92,22 @@ pub async fn serve(app: Arc<App>, listener: TcpListener, limits: Limits, linger:
 async fn answer(app: Arc<App>, request: HttpRequest<Incoming>, limits: Limits) -> Result<Response, Infallible> {
     let head = request.method() == Method::HEAD;
     let mut response = dispatch(app, request, limits).await.unwrap_or_else(IntoResponse::into_response);
-    if !response.headers().contains_key("x-request-id") {
-        let id = format!("req_{}", uuid::Uuid::now_v7().simple());
-        if let Ok(id) = HeaderValue::from_str(&id) {
-            response.headers_mut().insert(HeaderName::from_static("x-request-id"), id);
-        }
+    if !response.headers().contains_key("x-request-id")
+        && let Ok(id) = HeaderValue::from_str(&request_id())
+    {
+        response.headers_mut().insert(HeaderName::from_static("x-request-id"), id);
     }
     if head {
         *response.body_mut() = Body::empty();
     }
     Ok(response)
+}
+
+/// Unique among all brokers and starts, and cheap: it is only for finding a request again.
+fn request_id() -> String {
+    static START: LazyLock<u128> = LazyLock::new(|| uuid::Uuid::now_v7().as_u128());
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    format!("req_{:032x}", START.wrapping_add(u128::from(NEXT.fetch_add(1, Ordering::Relaxed))))
 }
 
 /// Every route.
