@@ -9,7 +9,8 @@ use pullyard_schemas::{Charge, Failure, FailureKind, Usage, WorkerId};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::run::{Broken, Executor, Finished};
+use crate::end::{Broken, Finished};
+use crate::run::Executor;
 use crate::transport::{Body, Delivery, Transport};
 
 /// What an attempt needs to know of its surroundings.

@@ -10,6 +10,7 @@
 pub mod adapter;
 mod attempt;
 pub mod breaker;
+pub mod end;
 mod limits;
 pub mod run;
 pub mod transport;

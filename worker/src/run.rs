@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pullyard_schemas::work::Offer;
-use pullyard_schemas::{Failure, FailureKind, JobId, Lane, Usage, WorkerId};
+use pullyard_schemas::{FailureKind, JobId, Lane, Usage, WorkerId};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::attempt::{self, Surroundings, Verdict};
 use crate::breaker::{self, Allowance, Breaker};
+use crate::end::{Broken, Finished};
 use crate::limits::PerMinute;
 use crate::transport::{BoxFuture, Delivery, Transport};
 
@@ -24,29 +25,6 @@ const PULL: Duration = Duration::from_secs(20);
 const AT_ONCE: usize = 16;
 /// How long a backend that said that it is full, but not for how long, is left alone.
 const BUSY: Duration = Duration::from_millis(250);
-
-/// An attempt that succeeded.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finished {
-    pub usage: Usage,
-    pub finish: Option<Arc<str>>,
-}
-
-/// An attempt that did not.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Broken {
-    pub failure: Failure,
-    /// As far as it is known.
-    pub usage: Option<Usage>,
-    /// Output was given out before.
-    pub delivered: bool,
-}
-
-impl Broken {
-    pub(crate) fn before(failure: Failure) -> Self {
-        Self { failure, usage: None, delivered: false }
-    }
-}
 
 /// What runs an attempt at a backend.
 pub trait Executor: Send + Sync + Debug {

@@ -9,6 +9,9 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+pub use pullyard_worker::adapter::{Quirks, Timeouts};
+pub use pullyard_worker::breaker::Options as Breaker;
+
 use super::hours::Window;
 use super::prices::Power;
 use super::secret::SecretRef;
@@ -142,11 +145,11 @@ struct RawBackend {
     tpm: Option<u64>,
     #[serde(default)]
     hours: Vec<Window>,
-    #[serde(default)]
+    #[serde(default, with = "BreakerFields")]
     breaker: Breaker,
-    #[serde(default)]
+    #[serde(default, with = "TimeoutsFields")]
     timeouts: Timeouts,
-    #[serde(default)]
+    #[serde(default, with = "QuirksFields")]
     quirks: Quirks,
     power: Option<Power>,
     on_leave: Option<Leave>,
@@ -229,62 +232,34 @@ impl<'de> Deserialize<'de> for Model {
     }
 }
 
-/// When a backend that fails is left alone, and for how long.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Breaker {
-    /// Jobs whose attempts may fail within `window` before it opens.
-    pub allowed_fails: u32,
+// The worker's own types with the file's notation, so that fields and defaults are said once.
+
+#[derive(Deserialize)]
+#[serde(remote = "Breaker", default = "Breaker::default", deny_unknown_fields)]
+struct BreakerFields {
+    allowed_fails: u32,
     #[serde(deserialize_with = "units::duration")]
-    pub window: Duration,
+    window: Duration,
     #[serde(deserialize_with = "units::duration")]
-    pub cooldown: Duration,
+    cooldown: Duration,
 }
 
-impl Default for Breaker {
-    fn default() -> Self {
-        Self { allowed_fails: 3, window: Duration::from_secs(60), cooldown: Duration::from_secs(30) }
-    }
+#[derive(Deserialize)]
+#[serde(remote = "Timeouts", default = "Timeouts::default", deny_unknown_fields)]
+struct TimeoutsFields {
+    #[serde(deserialize_with = "units::duration")]
+    connect: Duration,
+    #[serde(deserialize_with = "units::duration")]
+    first_token: Duration,
+    #[serde(deserialize_with = "units::duration")]
+    between_tokens: Duration,
+    #[serde(deserialize_with = "units::duration")]
+    attempt: Duration,
 }
 
-/// How long a backend may take.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Timeouts {
-    #[serde(deserialize_with = "units::duration")]
-    pub connect: Duration,
-    /// Loading the model is part of this.
-    #[serde(deserialize_with = "units::duration")]
-    pub first_token: Duration,
-    #[serde(deserialize_with = "units::duration")]
-    pub between_tokens: Duration,
-    #[serde(deserialize_with = "units::duration")]
-    pub attempt: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(10),
-            first_token: Duration::from_secs(300),
-            between_tokens: Duration::from_secs(60),
-            attempt: Duration::from_secs(15 * 60),
-        }
-    }
-}
-
-/// Where servers of one protocol differ.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Quirks {
-    /// Whether the bound on the reply is called `max_completion_tokens` rather than `max_tokens`.
-    pub max_completion_tokens: bool,
-    /// Whether the server takes `stream_options: {include_usage: true}`.
-    pub stream_usage: bool,
-}
-
-impl Default for Quirks {
-    fn default() -> Self {
-        Self { max_completion_tokens: false, stream_usage: true }
-    }
+#[derive(Deserialize)]
+#[serde(remote = "Quirks", default = "Quirks::default", deny_unknown_fields)]
+struct QuirksFields {
+    max_completion_tokens: bool,
+    stream_usage: bool,
 }

@@ -36,7 +36,7 @@ pub use hours::Window;
 pub use prices::{Power, Price, Prices};
 pub use secret::SecretRef;
 pub use sections::{Bounds, Durability, Key, KeySecret, Log, Queue, Retries, Shim, ShimLeave};
-pub use units::parse_listen;
+pub use units::{parse_duration, parse_listen};
 
 use crate::core::{decide, schedule};
 use place::Places;

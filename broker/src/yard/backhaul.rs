@@ -8,7 +8,8 @@ use pullyard_schemas::Usage;
 use pullyard_schemas::job::Kind;
 use pullyard_schemas::work::Offer;
 use pullyard_worker::adapter::{self, Call, Chunk, Dialect, Endpoint, ModelInfo, Secret};
-use pullyard_worker::run::{Broken, Executor, Finished};
+use pullyard_worker::end::{Broken, Finished};
+use pullyard_worker::run::Executor;
 use pullyard_worker::transport::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
@@ -30,20 +31,12 @@ impl Backhaul {
         let wrong = |why: String| Error::Backend { name: backend.name.clone(), why };
         let dialect = match backend.adapter {
             Adapter::Ollama => Dialect::Ollama,
-            Adapter::Openai => Dialect::OpenAi(adapter::Quirks {
-                stream_usage: backend.quirks.stream_usage,
-                max_completion_tokens: backend.quirks.max_completion_tokens,
-            }),
+            Adapter::Openai => Dialect::OpenAi(backend.quirks),
             Adapter::Anthropic => Dialect::Anthropic,
         };
         let mut endpoint = Endpoint::new(backend.name.clone(), &backend.url, dialect).map_err(wrong)?;
         endpoint.api_key = backend.api_key.as_ref().map(|key| key.resolve(&env)).transpose()?.map(Secret);
-        endpoint.timeouts = adapter::Timeouts {
-            connect: backend.timeouts.connect,
-            first_token: backend.timeouts.first_token,
-            between_tokens: backend.timeouts.between_tokens,
-            attempt: backend.timeouts.attempt,
-        };
+        endpoint.timeouts = backend.timeouts;
         endpoint.drain_on_cancel = backend.on_leave == Leave::Drain;
         let client = adapter::client(backend.timeouts.connect).map_err(|e| wrong(e.to_string()))?;
         Ok(Self { client, endpoint, backend: backend.clone(), prices: prices.clone() })
@@ -86,10 +79,7 @@ impl Executor for Backhaul {
                 created: wall_clock().0 / 1000,
             };
             let mut each = |chunk: Chunk| on_chunk(chunk.data);
-            match adapter::drive(&self.client, &self.endpoint, &call, &mut each, cancel).await {
-                Ok(done) => Ok(Finished { usage: done.usage, finish: done.finish }),
-                Err(broken) => Err(Broken { failure: broken.failure, usage: broken.usage, delivered: broken.delivered }),
-            }
+            adapter::drive(&self.client, &self.endpoint, &call, &mut each, cancel).await
         })
     }
 

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use pullyard_schemas::{Lane, Scope};
 use pullyard_worker::adapter::ModelInfo;
-use pullyard_worker::breaker;
 use pullyard_worker::run::{BackendSpec, Health, Serving, Worker};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -142,11 +141,7 @@ impl Fleet {
             rank: if backend.local { 0 } else { 2 },
             rpm: backend.rpm,
             tpm: backend.tpm.map(|n| u32::try_from(n).unwrap_or(u32::MAX)),
-            breaker: breaker::Options {
-                allowed_fails: backend.breaker.allowed_fails,
-                window: backend.breaker.window,
-                cooldown: backend.breaker.cooldown,
-            },
+            breaker: backend.breaker,
             max_swap_wait: if backend.local { MAX_SWAP_WAIT } else { Duration::ZERO },
             executor: backhaul.clone(),
         };

@@ -12,7 +12,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::framing::{self, Framer};
-use super::{Broken, Call, Chunk, Decoder, Dialect, Done, Endpoint, Progress, Wire, failure};
+use super::{Call, Chunk, Decoder, Dialect, Endpoint, Progress, Wire, failure};
+use crate::end::{Broken, Finished};
 
 /// The API version that Anthropic's servers are asked for; they take any that they ever had.
 pub(super) const ANTHROPIC_VERSION: &str = "2023-06-01";
@@ -52,9 +53,9 @@ pub async fn drive(
     call: &Call,
     on_chunk: &mut (dyn FnMut(Chunk) + Send),
     cancel: &CancellationToken,
-) -> Result<Done, Broken> {
+) -> Result<Finished, Broken> {
     let started = Instant::now();
-    let wire = endpoint.dialect.request(call).map_err(|failure| Broken { failure, usage: None, delivered: false })?;
+    let wire = endpoint.dialect.request(call).map_err(Broken::before)?;
     let mut attempt = Attempt {
         endpoint,
         url: endpoint.of_call(call.kind),
@@ -71,7 +72,7 @@ pub async fn drive(
     match attempt.run(client, &wire).await {
         // However it ended, nobody waits for it.
         _ if attempt.left => Err(attempt.broken(Failure::new(FailureKind::Cancelled, "the attempt was withdrawn"))),
-        Ok(()) => Ok(Done { usage: attempt.usage().unwrap_or_default(), finish: attempt.progress.finish.take() }),
+        Ok(()) => Ok(Finished { usage: attempt.usage().unwrap_or_default(), finish: attempt.progress.finish.take() }),
         Err(failure) => Err(attempt.broken(failure)),
     }
 }

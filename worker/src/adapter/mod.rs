@@ -200,23 +200,6 @@ pub struct Chunk {
     pub has_content: bool,
 }
 
-/// A call that succeeded.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Done {
-    pub usage: Usage,
-    pub finish: Option<Arc<str>>,
-}
-
-/// A call that did not.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Broken {
-    pub failure: Failure,
-    /// As far as it is known.
-    pub usage: Option<Usage>,
-    /// Output was given out before.
-    pub delivered: bool,
-}
-
 /// The bytes of a request, as a dialect makes them.
 #[derive(Debug)]
 struct Wire {

@@ -12,29 +12,23 @@ use serde_json::value::RawValue;
 
 use super::failure::{garbage, of_object};
 use super::framing::{self, Frame, one_line};
-use super::json::{Fields, is_ours};
+use super::json::Fields;
 use super::reply::{packed, unpacked};
-use super::split::split;
 use super::{Call, Chunk, Progress, Quirks, Wire};
 
 pub(super) fn request(call: &Call, quirks: Quirks) -> Result<Wire, Failure> {
-    let Some(fields) = split(&call.body) else {
-        Fields::read(&call.body)?;
-        return Err(Failure::new(FailureKind::BadRequest, "the request is not a JSON object"));
-    };
-    let get = |wanted: &str| fields.iter().find(|(name, _)| name == wanted).map(|(_, value)| *value).filter(|value| value != b"null");
-    let stored = get("store") == Some(b"true");
+    let fields = Fields::read(&call.body)?;
     let mut body = Vec::with_capacity(call.body.len() + 64);
     body.extend_from_slice(b"{\"model\":");
     string(&mut body, &call.model)?;
-    for (name, value) in &fields {
+    for (name, value) in &fields.0 {
         let name: &str = match &**name {
             "model" | "stream" | "stream_options" => continue,
             // Under one name, the two would be one field twice.
-            "max_tokens" if quirks.max_completion_tokens && get("max_completion_tokens").is_some() => continue,
+            "max_tokens" if quirks.max_completion_tokens && fields.get("max_completion_tokens").is_some() => continue,
             "max_completion_tokens" if quirks.max_completion_tokens && *value == b"null" => continue,
             "max_tokens" if quirks.max_completion_tokens => "max_completion_tokens",
-            name if is_ours(name, stored) => continue,
+            name if fields.is_ours(name) => continue,
             name => name,
         };
         body.push(b',');
@@ -185,7 +179,7 @@ impl Decoder {
 
 /// Whether the client asked for vectors in base64.
 pub(super) fn wants_base64(call: &Call) -> bool {
-    Fields::read(&call.body).ok().and_then(|fields| fields.get("encoding_format")).is_some_and(|format| format.get() == "\"base64\"")
+    Fields::read(&call.body).ok().and_then(|fields| fields.get("encoding_format")) == Some(b"\"base64\"")
 }
 
 /// Some servers know one form of vectors only, and some clients decode the one that they asked for without looking.

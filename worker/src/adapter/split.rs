@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn what_is_no_object_is_refused() {
         for body in ["", "[]", "{", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{\"a\":1} x", "{\"a\":\"", "{\"a\":[1}", "{\"a\":\"\\"] {
-            assert!(split(body.as_bytes()).is_none() || serde_json::from_str::<Value>(body).is_err(), "{body}");
+            assert!(split(body.as_bytes()).is_none(), "{body}");
         }
     }
 

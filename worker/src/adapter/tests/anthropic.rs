@@ -62,14 +62,14 @@ async fn thoughts_text_and_tools_stream_as_openai_would() {
     let counts =
         json!({"prompt_tokens": 2112, "completion_tokens": 89, "total_tokens": 2201, "prompt_tokens_details": {"cached_tokens": 2000}});
     assert_eq!(got.json().last().unwrap()["usage"], counts);
-    assert_eq!(*got.done(), Done { usage: usage(2112, 89, 2000), finish: Some("tool_calls".into()) });
+    assert_eq!(*got.done(), Finished { usage: usage(2112, 89, 2000), finish: Some("tool_calls".into()) });
 }
 
 #[tokio::test]
 async fn a_later_count_may_repeat_only_some_of_the_earlier() {
     let last = r#"{"type":"message_delta","delta":{"stop_reason":"max_tokens","stop_sequence":null},"usage":{"input_tokens":12,"output_tokens":4}}"#;
     let got = reply(events(&[START, last, STOP]), Dialect::Anthropic, &chat(true)).await;
-    assert_eq!(*got.done(), Done { usage: usage(2112, 4, 2000), finish: Some("length".into()) });
+    assert_eq!(*got.done(), Finished { usage: usage(2112, 4, 2000), finish: Some("length".into()) });
 }
 
 #[tokio::test]
@@ -97,7 +97,7 @@ async fn a_whole_message_is_a_message() {
             "usage": {"prompt_tokens": 40, "completion_tokens": 20, "total_tokens": 60, "prompt_tokens_details": {"cached_tokens": 30}},
         })]
     );
-    assert_eq!(*got.done(), Done { usage: usage(40, 20, 30), finish: Some("tool_calls".into()) });
+    assert_eq!(*got.done(), Finished { usage: usage(40, 20, 30), finish: Some("tool_calls".into()) });
 }
 
 #[tokio::test]

@@ -18,7 +18,8 @@ use pullyard_schemas::{Failure, Usage};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::{Broken, Call, Chunk, Dialect, Done, Endpoint, Quirks, Secret, Timeouts, client, drive};
+use super::{Call, Chunk, Dialect, Endpoint, Quirks, Secret, Timeouts, client, drive};
+use crate::end::{Broken, Finished};
 use server::Server;
 
 const OPENAI: Dialect = Dialect::OpenAi(Quirks { stream_usage: true, max_completion_tokens: false });
@@ -48,11 +49,11 @@ fn usage(prompt: u64, completion: u64, cached: u64) -> Usage {
 #[derive(Debug)]
 struct Outcome {
     chunks: Vec<Chunk>,
-    result: Result<Done, Broken>,
+    result: Result<Finished, Broken>,
 }
 
 impl Outcome {
-    fn done(&self) -> &Done {
+    fn done(&self) -> &Finished {
         self.result.as_ref().unwrap()
     }
 

@@ -32,7 +32,7 @@ async fn a_chat_with_thoughts_and_tools_streams_as_openai_would() {
     let last = got.json().pop().unwrap();
     assert_eq!(last["choices"], json!([]));
     assert_eq!(last["usage"], json!({"prompt_tokens": 169, "completion_tokens": 15, "total_tokens": 184}));
-    assert_eq!(*got.done(), Done { usage: usage(169, 15, 0), finish: Some("tool_calls".into()) });
+    assert_eq!(*got.done(), Finished { usage: usage(169, 15, 0), finish: Some("tool_calls".into()) });
 }
 
 #[tokio::test]
@@ -47,7 +47,7 @@ async fn a_whole_chat_is_a_message() {
             "usage": {"prompt_tokens": 26, "completion_tokens": 298, "total_tokens": 324},
         })]
     );
-    assert_eq!(*got.done(), Done { usage: usage(26, 298, 0), finish: Some("length".into()) });
+    assert_eq!(*got.done(), Finished { usage: usage(26, 298, 0), finish: Some("length".into()) });
 }
 
 #[tokio::test]
@@ -84,7 +84,7 @@ async fn a_completion_streams_and_comes_whole() {
     let whole = r#"{"model":"llama3.2","created_at":"","response":"The sky","done":true,"done_reason":"stop","prompt_eval_count":26,"eval_count":259}"#;
     let got = reply(Script::json(200, whole), Dialect::Ollama, &prompt(false)).await;
     assert_eq!(got.json()[0]["choices"], json!([{"index": 0, "text": "The sky", "logprobs": null, "finish_reason": "stop"}]));
-    assert_eq!(*got.done(), Done { usage: usage(26, 259, 0), finish: Some("stop".into()) });
+    assert_eq!(*got.done(), Finished { usage: usage(26, 259, 0), finish: Some("stop".into()) });
 }
 
 #[tokio::test]
@@ -100,7 +100,7 @@ async fn vectors_come_as_numbers_or_as_base64() {
             "data": [{"object": "embedding", "index": 0, "embedding": [0.5, -1]}, {"object": "embedding", "index": 1, "embedding": [0, 2]}],
         })]
     );
-    assert_eq!(*got.done(), Done { usage: usage(8, 0, 0), finish: None });
+    assert_eq!(*got.done(), Finished { usage: usage(8, 0, 0), finish: None });
 
     let packed = json!({"input": ["a", "b"], "encoding_format": "base64"});
     let got = reply(Script::json(200, reply_body), Dialect::Ollama, &call(Kind::Embedding, false, &packed)).await;

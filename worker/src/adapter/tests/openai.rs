@@ -16,7 +16,7 @@ async fn a_stream_of_gpt_4o_passes_as_it_came() {
     let got = reply(Script::events(&GPT_4O), OPENAI, &chat(true)).await;
     assert_eq!(got.lines(), GPT_4O);
     assert_eq!(got.with_content(), [false, true, true, false, false]);
-    assert_eq!(*got.done(), Done { usage: usage(1200, 2, 1024), finish: Some("stop".into()) });
+    assert_eq!(*got.done(), Finished { usage: usage(1200, 2, 1024), finish: Some("stop".into()) });
 }
 
 #[tokio::test]
@@ -30,7 +30,7 @@ async fn tool_calls_in_a_stream_are_content() {
     assert_eq!(got.lines(), events);
     assert_eq!(got.with_content(), [true, true, false]);
     // Without the server's counts, each chunk with content counts as a token.
-    assert_eq!(*got.done(), Done { usage: usage(0, 2, 0), finish: Some("tool_calls".into()) });
+    assert_eq!(*got.done(), Finished { usage: usage(0, 2, 0), finish: Some("tool_calls".into()) });
 }
 
 #[tokio::test]
@@ -45,7 +45,7 @@ async fn a_stream_of_llama_server_opens_with_null_and_ends_with_timings() {
     let got = reply(Script::events(&events), OPENAI, &chat(true)).await;
     assert_eq!(got.lines(), events);
     assert_eq!(got.with_content(), [false, true, true, false, false]);
-    assert_eq!(*got.done(), Done { usage: usage(9, 16, 0), finish: Some("length".into()) });
+    assert_eq!(*got.done(), Finished { usage: usage(9, 16, 0), finish: Some("length".into()) });
 }
 
 #[tokio::test]
@@ -60,7 +60,7 @@ async fn a_thinking_stream_of_vllm_may_name_its_thoughts_twice() {
     let got = reply(Script::events(&events), OPENAI, &chat(true)).await;
     assert_eq!(got.lines(), events);
     assert_eq!(got.with_content(), [false, true, true, true, false]);
-    assert_eq!(*got.done(), Done { usage: usage(5, 4, 0), finish: Some("stop".into()) });
+    assert_eq!(*got.done(), Finished { usage: usage(5, 4, 0), finish: Some("stop".into()) });
 }
 
 #[tokio::test]
@@ -82,7 +82,7 @@ async fn a_whole_reply_passes_on_one_line() {
                   {\"prompt_tokens\": 9, \"completion_tokens\": 3, \"total_tokens\": 12, \"prompt_tokens_details\": {\"cached_tokens\": 4}}\n}\n";
     let got = reply(Script::json(200, pretty), OPENAI, &chat(false)).await;
     assert_eq!(got.json(), [serde_json::from_str::<Value>(pretty).unwrap()]);
-    assert_eq!(*got.done(), Done { usage: usage(9, 3, 4), finish: Some("stop".into()) });
+    assert_eq!(*got.done(), Finished { usage: usage(9, 3, 4), finish: Some("stop".into()) });
 }
 
 #[tokio::test]
@@ -108,7 +108,7 @@ async fn a_completion_streams() {
     ];
     let got = reply(Script::events(&events), OPENAI, &call(Kind::Completion, true, &json!({"prompt": "hello"}))).await;
     assert_eq!((got.lines(), got.with_content()), (events.to_vec(), vec![true, false, false]));
-    assert_eq!(*got.done(), Done { usage: usage(2, 1, 0), finish: Some("stop".into()) });
+    assert_eq!(*got.done(), Finished { usage: usage(2, 1, 0), finish: Some("stop".into()) });
 }
 
 #[tokio::test]
@@ -126,7 +126,7 @@ async fn a_reply_in_one_piece_becomes_the_stream_that_was_asked_for() {
             "usage": {"prompt_tokens": 7, "completion_tokens": 8, "total_tokens": 15},
         })]
     );
-    assert_eq!(*got.done(), Done { usage: usage(7, 8, 0), finish: Some("tool_calls".into()) });
+    assert_eq!(*got.done(), Finished { usage: usage(7, 8, 0), finish: Some("tool_calls".into()) });
 }
 
 #[tokio::test]
