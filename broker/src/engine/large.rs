@@ -45,14 +45,11 @@ impl Engine {
         }
     }
 
-    /// `true` when this output is large and steps aside.
-    pub(super) fn output_aside(&mut self, job: JobId, token: Token, report: &Report, output: &Bytes, now: Timestamp) -> bool {
-        if output.len() < LARGE || !matches!(report, Report::Completed { .. }) {
-            return false;
-        }
+    /// A large output steps aside.
+    pub(super) fn output_aside(&mut self, job: JobId, token: Token, report: Report, output: Bytes, now: Timestamp) {
         // Its worker has nothing left to extend.
         self.leases.insert(job, now.after(self.policy.lease));
-        let (blobs, inputs, report, output) = (self.blobs.clone(), self.inputs.clone(), report.clone(), output.clone());
+        let (blobs, inputs) = (self.blobs.clone(), self.inputs.clone());
         tokio::task::spawn_blocking(move || {
             // Where that fails the log may still have room, and if not, its way of waiting for room is the right one.
             let at = match blobs.put(Name::Output(job, token), &output) {
@@ -66,6 +63,5 @@ impl Engine {
                 let _ = inputs.send(Input::Reported(Incoming::Report { job, token, report, output }, at));
             }
         });
-        true
     }
 }

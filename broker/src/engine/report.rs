@@ -9,6 +9,7 @@ use pullyard_worker::transport::embedded::Incoming;
 use super::recover::update_of;
 use super::timers::Timer;
 use super::turn::Engine;
+use crate::blobs::LARGE;
 use crate::core::decide::{Command, decide};
 use crate::log::Record;
 
@@ -26,11 +27,9 @@ impl Engine {
                     self.started(job, token, Command::Start { token, worker, backend, model }, now);
                 }
                 Report::Completed { charge, finish } => {
-                    let report = Report::Completed { charge: charge.clone(), finish: finish.clone() };
-                    if at == BodyAt::Inline && self.output_aside(job, token, &report, &output, now) {
-                        return;
-                    }
-                    if self.jobs.contains_key(&job) {
+                    if at == BodyAt::Inline && output.len() >= LARGE {
+                        self.output_aside(job, token, Report::Completed { charge, finish }, output, now);
+                    } else if self.jobs.contains_key(&job) {
                         self.change_with(job, Command::Complete { token, charge, finish, body: at }, &output, now, None);
                     } else {
                         self.bill(job, token, charge, now);

@@ -129,8 +129,8 @@ pub(super) struct Offered {
 }
 
 pub(super) struct Engine {
-    /// Boxed, because a tree of a million large rows wastes a third of its space. What only few of them have is kept
-    /// beside them.
+    /// Boxed, because a tree's nodes are not full, and a free place is as large as a row. What only few of them have is
+    /// kept beside them.
     pub(super) jobs: BTreeMap<JobId, Box<Job>>,
     pub(super) waiters: HashMap<JobId, Vec<oneshot::Sender<End>>>,
     pub(super) offered: HashMap<JobId, Offered>,
