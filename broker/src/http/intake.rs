@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
 
 use bytes::Bytes;
 use memchr::memmem::Finder;
@@ -15,6 +14,7 @@ use sha2::{Digest, Sha256};
 use super::error::Error;
 use super::fields::{self, Fields, MOST_ATTEMPTS, must_be};
 use super::{App, LiveConfig};
+use crate::config::parse_duration;
 use crate::core::classify::{self, Tags};
 use crate::core::policy::{Ask, Route};
 use crate::engine::NewJob;
@@ -168,27 +168,12 @@ fn moment(field: &'static str, text: Option<&str>, now: Timestamp) -> Result<Opt
     if let Ok(at) = text.parse::<jiff::Timestamp>() {
         return Ok(Some(Timestamp(u64::try_from(at.as_millisecond()).unwrap_or(0))));
     }
-    duration(text).map(|d| Some(now.after(d))).ok_or_else(|| {
+    parse_duration(text).map(|d| Some(now.after(d))).map_err(|_| {
         Error::bad_request(
             field,
             format!("`{field}` is {text:?}; a time such as 2026-11-22T07:00:00Z or a duration such as 30s, 5m, 2h is needed"),
         )
     })
-}
-
-/// `500ms`, `30s`, `5m`, `2h`, `7d`.
-pub(crate) fn duration(text: &str) -> Option<Duration> {
-    let digits = text.find(|c: char| !c.is_ascii_digit())?;
-    let number: u64 = text[..digits].parse().ok()?;
-    let unit = match &text[digits..] {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return None,
-    };
-    Some(Duration::from_millis(number.checked_mul(unit)?))
 }
 
 /// Goes into the log, so it must mean the same in every version.

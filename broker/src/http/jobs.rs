@@ -20,6 +20,7 @@ use super::intake::{self, Arrival};
 use super::shown::{Shown, Time};
 use super::wait::Frames;
 use super::{App, Request, fields};
+use crate::config::parse_duration;
 use crate::core::decide::{Command, Rejection};
 use crate::core::nearest::suggest;
 use crate::engine::{End, Part, Subscription, View};
@@ -34,13 +35,7 @@ pub(crate) struct Wait {
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 pub(crate) async fn create(app: Arc<App>, request: Request, query: Wait) -> Result<Response, Error> {
-    let wait = match query.wait.as_deref() {
-        None => None,
-        Some(text) => Some(
-            intake::duration(text)
-                .ok_or_else(|| Error::bad_request("wait", format!("`wait` is {text:?}; a duration such as 30s is needed")))?,
-        ),
-    };
+    let wait = query.wait.as_deref().map(parse_duration).transpose().map_err(|why| Error::bad_request("wait", format!("`wait`: {why}")))?;
     app.discovered().await;
     let fields = fields::read(&request.body)?;
     let arrival = Arrival {

@@ -13,8 +13,8 @@ use serde_json::json;
 use super::App;
 use super::app::blocking;
 use super::error::Error;
-use super::intake::duration;
 use super::jobs::reply;
+use crate::config::parse_duration;
 use crate::readmodel::GroupBy;
 
 #[derive(Debug, Deserialize)]
@@ -96,7 +96,7 @@ fn since(text: &str, now: Timestamp) -> Option<Timestamp> {
     if let Ok(at) = text.parse::<jiff::Timestamp>() {
         return u64::try_from(at.as_millisecond()).ok().map(Timestamp);
     }
-    let back = u64::try_from(duration(text)?.as_millis()).ok()?;
+    let back = u64::try_from(parse_duration(text).ok()?.as_millis()).ok()?;
     Some(Timestamp(now.0.saturating_sub(back)))
 }
 
