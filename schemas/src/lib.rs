@@ -3,11 +3,13 @@
 //! - [`job`]: a job's immutable [`Spec`](job::Spec), what can happen to it ([`Event`](job::Event)), what it is by then
 //!   ([`Job`](job::Job)), and [`apply`](job::apply()), which is the only way from one to the other.
 //! - [`work`]: what passes between broker and worker.
+//! - [`fleet`]: what workers say of themselves.
 //! - [`lane`], [`needs`], [`failure`], [`usage`], [`ids`], [`time`]: the words that these are made of.
 //!
 //! Nothing here does I/O, reads a clock or is async: the crate's dependencies are the proof.
 
 pub mod failure;
+pub mod fleet;
 pub mod ids;
 pub mod job;
 pub mod lane;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::job::{Kind, OnInterrupt};
-use crate::{Band, Charge, Failure, JobId, Lane, Needs, Token, WorkerId};
+use crate::{Band, Charge, Failure, JobId, Lane, Needs, Token};
 
 /// One attempt, put on a lane for a worker to pull.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -28,7 +28,6 @@ pub struct Offer {
 #[serde(tag = "report", rename_all = "snake_case")]
 pub enum Report {
     Started {
-        worker: WorkerId,
         backend: Arc<str>,
         model: Arc<str>,
     },

@@ -11,12 +11,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::end::{Broken, Finished};
 use crate::run::Executor;
-use crate::transport::{Body, Delivery, Transport};
+use crate::transport::{Body, Delivery, Word, WorkerEnd};
 
 /// What an attempt needs to know of its surroundings.
 #[derive(Clone, Debug)]
 pub(crate) struct Surroundings {
-    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) transport: Arc<dyn WorkerEnd>,
     pub(crate) worker: WorkerId,
     pub(crate) backend: Arc<str>,
     pub(crate) executor: Arc<dyn Executor>,
@@ -77,19 +77,26 @@ pub(crate) async fn run(around: Surroundings, delivery: Box<dyn Delivery>, model
     let offer = delivery.offer().clone();
     let (job, token) = (offer.job, offer.token);
     let transport = around.transport.clone();
-    let started = Report::Started { worker: around.worker.clone(), backend: around.backend.clone(), model: model.clone() };
-    transport.report(job, token, started, Bytes::new()).await;
+    let started = Report::Started { backend: around.backend.clone(), model: model.clone() };
+    let word = |report, output| Word { job, token, worker: around.worker.clone(), report, output };
+    let kept = transport.report(word(started, Bytes::new()));
     let begun = Instant::now();
     let mut lines = Lines::default();
-    let body = match delivery.body() {
-        Body::Ready(body) => Ok(body.clone()),
-        Body::Stored(source) => source.fetch(job).await,
+    let work = async {
+        let body = match delivery.body() {
+            Body::Ready(body) => Ok(body.clone()),
+            Body::Stored(source) => source.fetch(job).await,
+        };
+        match body {
+            Ok(body) => (true, around.execute(&offer, body, &*delivery, &model, &mut lines).await),
+            Err(why) => {
+                let failure = Failure::new(FailureKind::Backend, format!("the request cannot be read: {why}"));
+                (false, Err(Broken::before(failure)))
+            }
+        }
     };
-    let asked = body.is_ok();
-    let ended = match body {
-        Ok(body) => around.execute(&offer, body, &*delivery, &model, &mut lines).await,
-        Err(why) => Err(Broken::before(Failure::new(FailureKind::Backend, format!("the request cannot be read from the log: {why}")))),
-    };
+    // The attempt does not wait until its start is kept, but its end does: so the two arrive in this order.
+    let ((), (asked, ended)) = futures_util::join!(kept, work);
     let busy_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     let charge = |usage: Usage| Charge {
         model: model.clone(),
@@ -119,7 +126,7 @@ pub(crate) async fn run(around: Surroundings, delivery: Box<dyn Delivery>, model
             (Report::Failed { failure: broken.failure, charge, delivered: broken.delivered }, Bytes::new(), verdict)
         }
     };
-    transport.report(job, token, report, output).await;
+    transport.report(word(report, output)).await;
     delivery.settle();
     verdict
 }

@@ -17,7 +17,7 @@ use crate::attempt::{self, Surroundings, Verdict};
 use crate::breaker::{self, Allowance, Breaker};
 use crate::end::{Broken, Finished};
 use crate::limits::PerMinute;
-use crate::transport::{BoxFuture, Delivery, Transport};
+use crate::transport::{BoxFuture, Delivery, Place, WorkerEnd};
 
 /// A pull that finds nothing is repeated after this long.
 const PULL: Duration = Duration::from_secs(20);
@@ -50,6 +50,8 @@ pub trait Executor: Send + Sync + Debug {
 pub struct Serving {
     pub lane: Lane,
     pub model: Arc<str>,
+    /// The model can answer at once.
+    pub loaded: bool,
 }
 
 /// One model server and what it bears.
@@ -58,7 +60,7 @@ pub struct BackendSpec {
     pub name: Arc<str>,
     /// Concurrent attempts.
     pub slots: usize,
-    /// Who of several waiting backends goes first: the lowest.
+    /// Who of several waiting backends goes first: the lowest. One that has to load a model first counts as one higher.
     pub rank: u8,
     /// Requests per minute.
     pub rpm: Option<u32>,
@@ -81,7 +83,7 @@ pub struct Health {
 #[derive(Debug)]
 pub struct Worker {
     id: WorkerId,
-    transport: Arc<dyn Transport>,
+    transport: Arc<dyn WorkerEnd>,
     extend_every: Duration,
     stop: CancellationToken,
     abort: CancellationToken,
@@ -100,7 +102,7 @@ struct Slots {
 impl Worker {
     /// `hold` is how long the transport lets a delivery go without being extended.
     #[must_use]
-    pub fn new(id: WorkerId, transport: Arc<dyn Transport>, hold: Duration) -> Self {
+    pub fn new(id: WorkerId, transport: Arc<dyn WorkerEnd>, hold: Duration) -> Self {
         let extend_every = (hold / 3).max(Duration::from_millis(10));
         Self {
             id,
@@ -282,7 +284,7 @@ impl Puller {
             turn = turn.wrapping_add(1);
             let order = self.order(&serving, turn);
             let pulled = tokio::select! {
-                pulled = self.around.transport.pull(&order, permits.len(), PULL, self.spec.rank) => pulled,
+                pulled = self.around.transport.pull(&order, permits.len(), PULL) => pulled,
                 changed = lanes.changed() => if changed.is_err() { return } else { continue },
             };
             lock(&self.gate.0).pulled(pulled.len(), Instant::now());
@@ -313,18 +315,21 @@ impl Puller {
     }
 
     /// The lane served last comes first for a while; then each lane in turn.
-    fn order(&self, serving: &[Serving], turn: usize) -> Vec<Lane> {
-        let mut lanes: Vec<Lane> = serving.iter().map(|s| s.lane.clone()).collect();
-        let len = lanes.len().max(1);
-        lanes.rotate_left(turn % len);
+    fn order(&self, serving: &[Serving], turn: usize) -> Vec<Place> {
+        let last = self.last.as_ref().map(|(lane, _)| &lane.target);
+        let place = |s: &Serving| {
+            let ready = s.loaded || last == Some(&s.lane.target);
+            Place { lane: s.lane.clone(), rank: self.spec.rank + u8::from(!ready) }
+        };
+        let mut places: Vec<Place> = serving.iter().map(place).collect();
+        let len = places.len().max(1);
+        places.rotate_left(turn % len);
         if let Some((last, since)) = &self.last
             && since.elapsed() < self.spec.max_swap_wait
-            && let Some(at) = lanes.iter().position(|l| l.target == last.target)
         {
-            let target = lanes[at].target.clone();
-            lanes.sort_by_key(|lane| lane.target != target);
+            places.sort_by_key(|place| place.lane.target != last.target);
         }
-        lanes
+        places
     }
 
     fn start(&mut self, delivery: Box<dyn Delivery>, permit: OwnedSemaphorePermit, serving: &[Serving]) {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use pullyard_schemas::job::{BodyAt, Event, Job, Outcome, State, fold};
-use pullyard_schemas::{JobId, Seq, Timestamp, Token};
+use pullyard_schemas::job::{BodyAt, Event, Job, Lease, Outcome, State, fold};
+use pullyard_schemas::{JobId, Seq, Timestamp};
 
 use super::commit::Ack;
 use super::handle::{Done, Ended};
@@ -68,13 +68,13 @@ impl Engine {
     fn happened(&mut self, id: JobId, event: Event, output: &Bytes, now: Timestamp) {
         let envelope = self.envelope(id, event, now);
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        let held = job.lease().map(|lease| (lease.token, lease.since));
+        let held = job.lease().cloned();
         if let Err(error) = fold(job, &envelope) {
             tracing::error!(job = %id, %error, "the engine decided an impossible event, which is dropped");
             self.last = Seq(envelope.seq.0 - 1);
             return;
         }
-        let released = held.filter(|_| job.lease().is_none()).map(|(_, since)| (job.lane(), since));
+        let released = held.as_ref().filter(|_| job.lease().is_none()).map(|lease| (job.lane(), lease.since));
         let labels = job.spec.labels.clone();
         let rests = if job.state.is_at_rest() { self.jobs.remove(&id).map(|job| Arc::new(*job)) } else { None };
         self.count(&envelope.event);
@@ -88,23 +88,23 @@ impl Engine {
             self.touched.push(lane);
         }
         if let Some(job) = rests {
-            self.rest(job, held.map(|(token, _)| token), output, now);
+            self.rest(job, held, output, now);
         }
     }
 
     /// The job has ended, or waits for a person: it leaves the engine's memory.
-    fn rest(&mut self, job: Arc<Job>, held: Option<Token>, output: &Bytes, now: Timestamp) {
+    fn rest(&mut self, job: Arc<Job>, held: Option<Lease>, output: &Bytes, now: Timestamp) {
         let id = job.id;
         self.schedule.remove(&entry_of(&job));
         if let Some(offered) = self.offered.remove(&id) {
             let state = self.lanes.entry(offered.lane.clone()).or_default();
             state.offered = state.offered.saturating_sub(1);
             self.touched.push(offered.lane);
-            self.transport.withdraw(id, offered.token);
+            self.transport.withdraw(id, offered.token, None);
         }
         let completed = matches!(job.state, State::Ended(Outcome::Completed { .. }));
-        if let Some(token) = held.filter(|_| !completed) {
-            self.transport.withdraw(id, token);
+        if let Some(lease) = held.filter(|_| !completed) {
+            self.transport.withdraw(id, lease.token, Some(&lease.worker));
         }
         if let Some(at) = job.spec.deadline {
             self.timers.clear(at, id, Timer::Deadline);

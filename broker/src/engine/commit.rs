@@ -15,6 +15,7 @@ use super::output::OutputHub;
 use crate::log::{Durability, EventLog, Record};
 use crate::readmodel::{ProjectorHandle, Update};
 use pullyard_schemas::job::Job;
+use pullyard_worker::transport::Receipt;
 
 /// How often a group that could not be written is tried again.
 const RETRY: Duration = Duration::from_millis(200);
@@ -50,14 +51,20 @@ pub(super) enum Ack {
     Viewed(oneshot::Sender<Option<View>>, View),
     /// The job has ended: its live output closes.
     Close(JobId),
+    /// The transport need not keep the word any longer. One that ended an attempt must not be lost in a power cut; that
+    /// one began is told by its end too.
+    Kept {
+        receipt: Receipt,
+        ends: bool,
+    },
 }
 
 impl Ack {
     /// Whether somebody relies on it, so that it must survive a power cut.
     fn promises(&self) -> bool {
         match self {
-            Self::Accepted(..) | Self::Ended(..) | Self::Changed(..) | Self::Viewed(..) => true,
-            Self::Taken(..) | Self::Silent(_) | Self::Close(_) => false,
+            Self::Accepted(..) | Self::Ended(..) | Self::Changed(..) | Self::Viewed(..) | Self::Kept { ends: true, .. } => true,
+            Self::Kept { ends: false, .. } | Self::Taken(..) | Self::Silent(_) | Self::Close(_) => false,
         }
     }
 }
@@ -76,7 +83,9 @@ pub(super) struct Group {
 impl Group {
     /// Whether somebody waits for it to be written, or it is large enough to go by itself.
     pub(super) fn is_awaited(&self) -> bool {
-        self.retain.is_some() || self.acks.iter().any(|ack| !matches!(ack, Ack::Silent(_))) || self.bytes() > UNFLUSHED
+        self.retain.is_some()
+            || self.acks.iter().any(|ack| !matches!(ack, Ack::Silent(_) | Ack::Kept { ends: false, .. }))
+            || self.bytes() > UNFLUSHED
     }
 
     fn bytes(&self) -> usize {
@@ -301,7 +310,7 @@ fn refuse(acks: &mut Vec<Ack>, why: &Arc<str>, engine: &mpsc::WeakUnboundedSende
             Ack::Silent(job) => tell(job),
             // What cannot be said now is asked again by who wants to know it.
             Ack::Changed(..) | Ack::Viewed(..) => {}
-            other @ (Ack::Accepted(..) | Ack::Taken(..) | Ack::Ended(..) | Ack::Close(_)) => acks.push(other),
+            other @ (Ack::Accepted(..) | Ack::Taken(..) | Ack::Ended(..) | Ack::Close(_) | Ack::Kept { .. }) => acks.push(other),
         }
     }
 }
@@ -315,5 +324,6 @@ fn deliver(ack: Ack, hub: &OutputHub) {
         Ack::Changed(answer, job) => drop(answer.send(Ok(job))),
         Ack::Viewed(answer, view) => drop(answer.send(Some(view))),
         Ack::Close(job) => hub.close(job),
+        Ack::Kept { receipt, .. } => receipt.give(),
     }
 }

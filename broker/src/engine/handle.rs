@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use pullyard_schemas::job::{BodyAt, Job, Spec};
 use pullyard_schemas::{JobId, Lane, Seq};
-use pullyard_worker::transport::embedded::Incoming;
+use pullyard_worker::transport::{Receipt, Word};
 use tokio::sync::{mpsc, oneshot};
 
 use super::commit::Stall;
@@ -127,7 +127,7 @@ pub(super) type Done = oneshot::Sender<Result<Arc<Job>, Rejection>>;
 pub(super) enum Input {
     Submit(Submission),
     /// A report whose output has been written beside the log.
-    Reported(Incoming, BodyAt),
+    Reported(Word, Receipt, BodyAt),
     /// Events before this one are no longer wanted.
     Retain(Seq),
     Change {

@@ -1,11 +1,9 @@
 //! Large requests and outputs step aside while they are written to files of their own, and come back as the same input;
 //! meanwhile the engine goes on, and nobody's flush waits for them.
 
-use bytes::Bytes;
 use pullyard_schemas::job::BodyAt;
-use pullyard_schemas::work::Report;
-use pullyard_schemas::{JobId, Timestamp, Token};
-use pullyard_worker::transport::embedded::Incoming;
+use pullyard_schemas::{JobId, Timestamp};
+use pullyard_worker::transport::{Receipt, Word};
 
 use super::handle::{Input, Refusal, Submission};
 use super::turn::Engine;
@@ -46,21 +44,21 @@ impl Engine {
     }
 
     /// A large output steps aside.
-    pub(super) fn output_aside(&mut self, job: JobId, token: Token, report: Report, output: Bytes, now: Timestamp) {
+    pub(super) fn output_aside(&mut self, word: Word, receipt: Receipt, now: Timestamp) {
         // Its worker has nothing left to extend.
-        self.leases.insert(job, now.after(self.policy.lease));
+        self.leases.insert(word.job, now.after(self.policy.lease));
         let (blobs, inputs) = (self.blobs.clone(), self.inputs.clone());
         tokio::task::spawn_blocking(move || {
             // Where that fails the log may still have room, and if not, its way of waiting for room is the right one.
-            let at = match blobs.put(Name::Output(job, token), &output) {
+            let at = match blobs.put(Name::Output(word.job, word.token), &word.output) {
                 Ok(()) => BodyAt::Blob,
                 Err(error) => {
-                    tracing::error!(%job, %error, "a large output cannot be written beside the log");
+                    tracing::error!(job = %word.job, %error, "a large output cannot be written beside the log");
                     BodyAt::Inline
                 }
             };
             if let Some(inputs) = inputs.upgrade() {
-                let _ = inputs.send(Input::Reported(Incoming::Report { job, token, report, output }, at));
+                let _ = inputs.send(Input::Reported(word, receipt, at));
             }
         });
     }

@@ -1,11 +1,14 @@
 //! What workers say, and what time says.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use pullyard_schemas::job::{BodyAt, Event, State};
 use pullyard_schemas::work::Report;
-use pullyard_schemas::{Charge, JobId, Timestamp, Token};
-use pullyard_worker::transport::embedded::Incoming;
+use pullyard_schemas::{Charge, JobId, Timestamp, Token, WorkerId};
+use pullyard_worker::transport::{Incoming, Receipt, Word};
 
+use super::commit::Ack;
 use super::recover::update_of;
 use super::timers::Timer;
 use super::turn::Engine;
@@ -14,39 +17,51 @@ use crate::core::decide::{Command, decide};
 use crate::log::Record;
 
 impl Engine {
-    /// `at` tells where the output is by now.
-    pub(super) fn reported(&mut self, word: Incoming, at: BodyAt, now: Timestamp) {
-        match word {
-            Incoming::Extended { job, token } => {
-                if self.jobs.get(&job).and_then(|job| job.lease()).is_some_and(|l| l.token == token) {
-                    self.leases.insert(job, now.after(self.policy.lease));
+    pub(super) fn heard(&mut self, incoming: Incoming, now: Timestamp) {
+        match incoming {
+            Incoming::Word(word, receipt) => self.reported(word, receipt, BodyAt::Inline, now),
+            Incoming::Alive { attempts, .. } => {
+                for (job, token) in attempts {
+                    if self.jobs.get(&job).and_then(|job| job.lease()).is_some_and(|l| l.token == token) {
+                        self.leases.insert(job, now.after(self.policy.lease));
+                    }
                 }
             }
-            Incoming::Report { job, token, report, output } => match report {
-                Report::Started { worker, backend, model } => {
-                    self.started(job, token, Command::Start { token, worker, backend, model }, now);
-                }
-                Report::Completed { charge, finish } => {
-                    if at == BodyAt::Inline && output.len() >= LARGE {
-                        self.output_aside(job, token, Report::Completed { charge, finish }, output, now);
-                    } else if self.jobs.contains_key(&job) {
-                        self.change_with(job, Command::Complete { token, charge, finish, body: at }, &output, now, None);
-                    } else {
-                        self.bill(job, token, charge, now);
-                    }
-                }
-                Report::Failed { failure, charge, delivered } => {
-                    if self.jobs.contains_key(&job) {
-                        self.change(job, Command::Fail { token, failure, charge, delivered }, now, None);
-                    } else if let Some(charge) = charge {
-                        self.bill(job, token, charge, now);
-                    }
-                }
-            },
+            Incoming::Way { .. } => {}
         }
     }
 
-    fn started(&mut self, id: JobId, token: Token, command: Command, now: Timestamp) {
+    /// `at` tells where the output is by now.
+    pub(super) fn reported(&mut self, word: Word, receipt: Receipt, at: BodyAt, now: Timestamp) {
+        if at == BodyAt::Inline && word.output.len() >= LARGE {
+            self.output_aside(word, receipt, now);
+            return;
+        }
+        let Word { job, token, worker, report, output } = word;
+        let ends = !matches!(report, Report::Started { .. });
+        match report {
+            Report::Started { backend, model } => self.started(job, token, worker, backend, model, now),
+            Report::Completed { charge, finish } => {
+                if self.jobs.contains_key(&job) {
+                    self.change_with(job, Command::Complete { token, charge, finish, body: at }, &output, now, None);
+                } else {
+                    self.bill(job, token, charge, now);
+                }
+            }
+            Report::Failed { failure, charge, delivered } => {
+                if self.jobs.contains_key(&job) {
+                    self.change(job, Command::Fail { token, failure, charge, delivered }, now, None);
+                } else if let Some(charge) = charge {
+                    self.bill(job, token, charge, now);
+                }
+            }
+        }
+        if !receipt.is_idle() {
+            self.group.acks.push(Ack::Kept { receipt, ends });
+        }
+    }
+
+    fn started(&mut self, id: JobId, token: Token, worker: WorkerId, backend: Arc<str>, model: Arc<str>, now: Timestamp) {
         if let Some(offered) = self.offered.remove(&id) {
             if offered.token == token {
                 let state = self.lanes.entry(offered.lane).or_default();
@@ -55,9 +70,10 @@ impl Engine {
                 self.offered.insert(id, offered);
             }
         }
+        let command = Command::Start { token, worker: worker.clone(), backend, model };
         let decided = self.jobs.get(&id).map(|job| (decide(Some(job), command, now, &self.policy), job.lane()));
         let Some((Ok(events), lane)) = decided else {
-            self.transport.withdraw(id, token);
+            self.transport.withdraw(id, token, Some(&worker));
             return;
         };
         // Said twice, it is one attempt.
@@ -97,9 +113,9 @@ impl Engine {
                 if until > now {
                     self.timers.set(until, id, Timer::Lease);
                 } else {
-                    let token = lease.token;
-                    tracing::warn!(job = %id, attempt = %token, worker = %lease.worker, "lease lost");
-                    self.transport.withdraw(id, token);
+                    let (token, worker) = (lease.token, lease.worker.clone());
+                    tracing::warn!(job = %id, attempt = %token, %worker, "lease lost");
+                    self.transport.withdraw(id, token, Some(&worker));
                     self.change(id, Command::LoseLease { token }, now, None);
                 }
             }

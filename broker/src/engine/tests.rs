@@ -10,7 +10,7 @@ use pullyard_schemas::job::{Job, Kind, OnInterrupt, Spec, apply};
 use pullyard_schemas::work::Report;
 use pullyard_schemas::{Band, Charge, Failure, FailureKind, JobId, Lane, Needs, Scope, Seq, Usage, WorkerId};
 use pullyard_worker::transport::embedded::EmbeddedTransport;
-use pullyard_worker::transport::{Delivery, Transport};
+use pullyard_worker::transport::{Delivery, Place, Word, WorkerEnd};
 
 use super::*;
 use crate::blobs::Blobs;
@@ -80,7 +80,8 @@ fn new_job(targets: &[&str]) -> NewJob {
 }
 
 async fn report(rig: &Rig, delivery: &dyn Delivery, report: Report) {
-    rig.transport.report(delivery.offer().job, delivery.offer().token, report, Bytes::from_static(b"{}\n")).await;
+    let (job, token) = (delivery.offer().job, delivery.offer().token);
+    rig.transport.report(Word { job, token, worker: WorkerId("w".into()), report, output: Bytes::from_static(b"{}\n") }).await;
 }
 
 fn charge() -> Charge {
@@ -89,7 +90,7 @@ fn charge() -> Charge {
 
 /// One attempt as the dice say: most succeed, some fail in each way, some are forgotten or said twice.
 async fn attempt(rig: &Rig, delivery: Box<dyn Delivery>, dice: u32) {
-    let started = || Report::Started { worker: WorkerId("w".into()), backend: "b".into(), model: "m".into() };
+    let started = || Report::Started { backend: "b".into(), model: "m".into() };
     let failed = |kind| Report::Failed { failure: Failure::new(kind, "so"), charge: Some(charge()), delivered: false };
     if dice.is_multiple_of(16) {
         // Given back untouched.
@@ -118,6 +119,7 @@ async fn whatever_workers_say_every_job_comes_to_rest_and_no_lane_is_left_blocke
     let mut rng = fastrand::Rng::with_seed(seed);
     let rig = rig();
     let both = [lane("a"), lane("b")];
+    let places = both.clone().map(|lane| Place { lane, rank: 0 });
     let capacity = |alive| both.iter().map(|lane| (lane.clone(), Capacity { slots: 3, alive })).collect::<Vec<_>>();
     rig.handle.capacity(capacity(true));
     let mut jobs = Vec::new();
@@ -131,14 +133,14 @@ async fn whatever_workers_say_every_job_comes_to_rest_and_no_lane_is_left_blocke
             2 => rig.handle.capacity(capacity(rng.bool())),
             _ => {}
         }
-        for delivery in rig.transport.pull(&both, 2, Duration::ZERO, 0).await {
+        for delivery in rig.transport.pull(&places, 2, Duration::ZERO).await {
             attempt(&rig, delivery, rng.u32(..)).await;
         }
     }
     rig.handle.capacity(capacity(true));
     let rested = tokio::time::timeout(Duration::from_secs(20), async {
         while rig.handle.stats().await.unwrap().live > 0 {
-            for delivery in rig.transport.pull(&both, 8, Duration::from_millis(2), 0).await {
+            for delivery in rig.transport.pull(&places, 8, Duration::from_millis(2)).await {
                 attempt(&rig, delivery, rng.u32(..)).await;
             }
         }

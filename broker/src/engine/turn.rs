@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use pullyard_schemas::job::{BodyAt, Envelope, Event, Job, SCHEMA_VERSION};
+use pullyard_schemas::job::{Envelope, Event, Job, SCHEMA_VERSION};
 use pullyard_schemas::{JobId, Lane, Seq, Timestamp, Token};
-use pullyard_worker::transport::Transport;
-use pullyard_worker::transport::embedded::Incoming;
+use pullyard_worker::transport::{BrokerEnd, Incoming};
 use tokio::sync::{mpsc, oneshot};
 
 use super::commit::{self, Committer, Flushing, Group, Stall};
@@ -64,7 +63,7 @@ pub struct Parts {
 pub fn start(
     parts: Parts,
     options: Options,
-    transport: Arc<dyn Transport>,
+    transport: Arc<dyn BrokerEnd>,
     reports: mpsc::UnboundedReceiver<Incoming>,
 ) -> Result<(Handle, tokio::task::JoinHandle<()>), Error> {
     let reader = parts.log.reader();
@@ -164,7 +163,7 @@ pub(super) struct Engine {
     stopping: bool,
     pub(super) policy: Policy,
     pub(super) clock: fn() -> Timestamp,
-    pub(super) transport: Arc<dyn Transport>,
+    pub(super) transport: Arc<dyn BrokerEnd>,
     pub(super) reader: Arc<dyn LogReader>,
     pub(super) hub: Arc<OutputHub>,
     pub(super) projector: ProjectorHandle,
@@ -199,7 +198,7 @@ impl Engine {
             }
             let now = (self.clock)();
             for word in words.drain(..) {
-                self.reported(word, BodyAt::Inline, now);
+                self.heard(word, now);
             }
             for input in batch.drain(..) {
                 self.input(input, now);
@@ -222,7 +221,7 @@ impl Engine {
     fn input(&mut self, input: Input, now: Timestamp) {
         match input {
             Input::Submit(submission) => self.submit(submission, now),
-            Input::Reported(word, at) => self.reported(word, at, now),
+            Input::Reported(word, receipt, at) => self.reported(word, receipt, at, now),
             Input::Retain(keep) => {
                 let keep = keep.min(self.projector.cursor().next());
                 self.group.retain = Some(self.submitted.first().map_or(keep, |floor| keep.min(*floor)));

@@ -254,7 +254,7 @@ impl Watch {
                     let capacity = lanes.entry(lane.clone()).or_default();
                     capacity.slots += member.backend.slots as usize;
                     capacity.alive |= alive;
-                    serving.push(Serving { lane, model: info.name.clone() });
+                    serving.push(Serving { lane, model: info.name.clone(), loaded: info.loaded || !member.backend.local });
                 }
             }
             let serving: Arc<[Serving]> = serving.into();

@@ -8,25 +8,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use pullyard_schemas::work::{Offer, Report};
-use pullyard_schemas::{Band, JobId, Lane, Token};
+use pullyard_schemas::work::Offer;
+use pullyard_schemas::{Band, JobId, Lane, Token, WorkerId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Body, BoxFuture, Delivery, Transport};
-
-/// What workers tell the broker.
-#[derive(Debug)]
-pub enum Incoming {
-    Report { job: JobId, token: Token, report: Report, output: Bytes },
-    Extended { job: JobId, token: Token },
-}
-
-/// Where live output goes.
-pub trait OutputSink: Send + Sync + std::fmt::Debug {
-    fn chunk(&self, job: JobId, token: Token, number: u32, chunk: Bytes);
-}
+use super::{Body, BoxFuture, BrokerEnd, Delivery, Incoming, OutputSink, Place, Receipt, Word, WorkerEnd};
 
 /// The in-process transport.
 #[derive(Debug)]
@@ -64,8 +52,8 @@ struct Inner {
     held: HashMap<Attempt, Held>,
     /// No delivery is late before this; `None` when none is held.
     late_from: Option<Instant>,
-    /// Pulls that found nothing, by rank and then by arrival.
-    pulls: BTreeMap<(u8, u64), (Vec<Lane>, oneshot::Sender<()>)>,
+    /// Pulls that found nothing, by arrival.
+    pulls: BTreeMap<u64, (Vec<Place>, oneshot::Sender<()>)>,
     counter: u64,
 }
 
@@ -100,8 +88,9 @@ impl Inner {
 
     /// Wakes the best pull that takes from this lane and is still there.
     fn wake(&mut self, lane: &Lane) {
-        while let Some(place) = self.pulls.iter().find(|(_, (lanes, _))| lanes.contains(lane)).map(|(place, _)| *place) {
-            if self.pulls.remove(&place).is_some_and(|(_, wake)| wake.send(()).is_ok()) {
+        let rank = |from: &[Place]| from.iter().find(|place| place.lane == *lane).map(|place| place.rank);
+        while let Some((_, pull)) = self.pulls.iter().filter_map(|(pull, (from, _))| Some((rank(from)?, *pull))).min() {
+            if self.pulls.remove(&pull).is_some_and(|(_, wake)| wake.send(()).is_ok()) {
                 return;
             }
         }
@@ -123,10 +112,10 @@ impl Inner {
         self.late_from
     }
 
-    fn take(&mut self, lanes: &[Lane], n: usize, until: Instant) -> Vec<(Attempt, u64)> {
+    fn take(&mut self, from: &[Place], n: usize, until: Instant) -> Vec<(Attempt, u64)> {
         let mut taken = Vec::new();
         for track in 0..2 {
-            for lane in lanes {
+            for Place { lane, .. } in from {
                 while taken.len() < n
                     && let Some(waiting) = self.lanes.get_mut(lane).and_then(|tracks| tracks[track].pop_front())
                 {
@@ -144,12 +133,12 @@ impl Inner {
     }
 }
 
-impl Transport for EmbeddedTransport {
+impl BrokerEnd for EmbeddedTransport {
     fn offer(&self, offer: Offer, body: Body) {
         self.lock().put(Waiting { offer: Arc::new(offer), body }, false);
     }
 
-    fn withdraw(&self, job: JobId, token: Token) {
+    fn withdraw(&self, job: JobId, token: Token, _: Option<&WorkerId>) {
         let mut inner = self.lock();
         if let Some(held) = inner.held.remove(&(job, token)) {
             held.cancelled.cancel();
@@ -162,7 +151,12 @@ impl Transport for EmbeddedTransport {
         }
     }
 
-    fn pull<'a>(&'a self, lanes: &'a [Lane], n: usize, wait: Duration, rank: u8) -> BoxFuture<'a, Vec<Box<dyn Delivery>>> {
+    /// Nothing gets lost on the way.
+    fn repeat_output(&self, _: JobId, _: Token, _: &WorkerId) {}
+}
+
+impl WorkerEnd for EmbeddedTransport {
+    fn pull<'a>(&'a self, from: &'a [Place], n: usize, wait: Duration) -> BoxFuture<'a, Vec<Box<dyn Delivery>>> {
         Box::pin(async move {
             let deadline = Instant::now() + wait;
             loop {
@@ -170,16 +164,16 @@ impl Transport for EmbeddedTransport {
                     let now = Instant::now();
                     let mut inner = self.lock();
                     let next = inner.reclaim(now);
-                    let taken = inner.take(lanes, n, now + self.hold);
+                    let taken = inner.take(from, n, now + self.hold);
                     if !taken.is_empty() || now >= deadline {
                         return taken.into_iter().filter_map(|(attempt, pull)| Held::delivery(&inner, attempt, pull, &self.me)).collect();
                     }
                     // Registered under the same lock that found nothing, so that no offer falls in between.
                     let (wake, woken) = oneshot::channel();
                     inner.counter += 1;
-                    let place = (rank, inner.counter);
-                    inner.pulls.insert(place, (lanes.to_vec(), wake));
-                    (Woken { place, woken, of: self }, next.map_or(deadline, |next| next.min(deadline)))
+                    let pull = inner.counter;
+                    inner.pulls.insert(pull, (from.to_vec(), wake));
+                    (Woken { pull, woken, of: self }, next.map_or(deadline, |next| next.min(deadline)))
                 };
                 let mut woken = woken;
                 tokio::select! {
@@ -190,8 +184,8 @@ impl Transport for EmbeddedTransport {
         })
     }
 
-    fn report(&self, job: JobId, token: Token, report: Report, output: Bytes) -> BoxFuture<'_, ()> {
-        self.tell(Incoming::Report { job, token, report, output });
+    fn report(&self, word: Word) -> BoxFuture<'_, ()> {
+        self.tell(Incoming::Word(word, Receipt::default()));
         Box::pin(std::future::ready(()))
     }
 
@@ -202,7 +196,7 @@ impl Transport for EmbeddedTransport {
 
 /// A registered pull; leaves the list when it is dropped, and hands a wake-up that it did not use to the next.
 struct Woken<'a> {
-    place: (u8, u64),
+    pull: u64,
     woken: oneshot::Receiver<()>,
     of: &'a EmbeddedTransport,
 }
@@ -210,7 +204,7 @@ struct Woken<'a> {
 impl Drop for Woken<'_> {
     fn drop(&mut self) {
         let mut inner = self.of.lock();
-        if inner.pulls.remove(&self.place).is_none() {
+        if inner.pulls.remove(&self.pull).is_none() {
             let ready: Vec<Lane> =
                 inner.lanes.iter().filter(|(_, t)| t.iter().any(|t| !t.is_empty())).map(|(lane, _)| lane.clone()).collect();
             for lane in ready {
@@ -274,7 +268,7 @@ impl Delivery for Pulled {
             Some(_) | None => false,
         };
         if mine {
-            transport.tell(Incoming::Extended { job: self.offer.job, token: self.offer.token });
+            transport.tell(Incoming::Alive { worker: None, attempts: vec![self.attempt()] });
         }
     }
 

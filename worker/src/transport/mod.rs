@@ -3,11 +3,11 @@
 //! The log owns leases and retries. A transport only carries: it may deliver an offer twice, and it may lose
 //! everything, because the broker offers again from its log. It must never lose a report that it has taken.
 
-#[cfg(test)]
-mod conformance;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 pub mod embedded;
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pullyard_schemas::work::{Offer, Report};
-use pullyard_schemas::{JobId, Lane, Token};
+use pullyard_schemas::{JobId, Lane, Token, WorkerId};
 use tokio_util::sync::CancellationToken;
 
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -48,21 +48,90 @@ pub trait Delivery: Send + Sync + Debug {
     fn settle(self: Box<Self>);
 }
 
-/// The way between a broker and its workers.
-pub trait Transport: Send + Sync + Debug {
-    /// Broker: puts an attempt on its lane. Interactive and normal go on the high track, batch on the low one.
+/// A lane that a worker would take from now, and how well it would serve it: when several wait, the lowest rank goes first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub lane: Lane,
+    pub rank: u8,
+}
+
+/// A worker's durable word about an attempt.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Word {
+    pub job: JobId,
+    pub token: Token,
+    pub worker: WorkerId,
+    pub report: Report,
+    /// One JSON object per line; empty unless the attempt completed.
+    pub output: Bytes,
+}
+
+/// The broker's end. Nothing here waits: what cannot be sent now is sent when the way is open again.
+pub trait BrokerEnd: Send + Sync + Debug {
+    /// Puts an attempt on its lane. Interactive and normal go on the high track, batch on the low one.
     fn offer(&self, offer: Offer, body: Body);
 
-    /// Broker: takes an attempt back, whether it waits on its lane or runs at a worker.
-    fn withdraw(&self, job: JobId, token: Token);
+    /// Takes an attempt back, whether it waits on its lane or runs; `worker` is who runs it, as far as that is known.
+    fn withdraw(&self, job: JobId, token: Token, worker: Option<&WorkerId>);
 
-    /// Worker: up to `n` offers from these lanes, high tracks first; waits up to `wait` for the first one.
-    /// When several pulls wait, the lowest `rank` is served first.
-    fn pull<'a>(&'a self, lanes: &'a [Lane], n: usize, wait: Duration, rank: u8) -> BoxFuture<'a, Vec<Box<dyn Delivery>>>;
+    /// Asks for a running attempt's output from its first chunk on, because the broker has lost some of it.
+    fn repeat_output(&self, job: JobId, token: Token, worker: &WorkerId);
+}
 
-    /// Worker: a durable word about an attempt; `output` is one JSON object per line, empty unless it completed.
-    fn report(&self, job: JobId, token: Token, report: Report, output: Bytes) -> BoxFuture<'_, ()>;
+/// A worker's end.
+pub trait WorkerEnd: Send + Sync + Debug {
+    /// Up to `n` offers from these lanes, high tracks first and then in the order given; waits up to `wait` for the
+    /// first one.
+    fn pull<'a>(&'a self, from: &'a [Place], n: usize, wait: Duration) -> BoxFuture<'a, Vec<Box<dyn Delivery>>>;
 
-    /// Worker: one chunk of live output, numbered from 0 within the attempt. May be lost; the report holds all of it.
+    /// Resolves when the word is kept until the broker has it, whatever crashes. Words about one attempt arrive in the
+    /// order in which they were kept, and may arrive twice.
+    fn report(&self, word: Word) -> BoxFuture<'_, ()>;
+
+    /// One chunk of live output, numbered from 0 within the attempt. May be lost; the report holds all of it.
     fn output(&self, job: JobId, token: Token, number: u32, chunk: Bytes);
+}
+
+/// What the broker hears of its workers.
+#[derive(Debug)]
+pub enum Incoming {
+    /// Given back when the log has it: until then the transport keeps the word, and brings it again after a crash.
+    Word(Word, Receipt),
+    /// These attempts still run; with the worker's name where it can be told to end them.
+    Alive { worker: Option<WorkerId>, attempts: Vec<(JobId, Token)> },
+    /// Whether the way to the workers is open. While it is not, their silence says nothing about them.
+    Way { open: bool },
+}
+
+/// Tells the transport that a word is in the log. Dropped untold, the word comes again.
+#[derive(Default)]
+pub struct Receipt(Option<Box<dyn FnOnce() + Send + Sync>>);
+
+impl Receipt {
+    pub fn new(taken: impl FnOnce() + Send + Sync + 'static) -> Self {
+        Self(Some(Box::new(taken)))
+    }
+
+    pub fn give(self) {
+        if let Some(taken) = self.0 {
+            taken();
+        }
+    }
+
+    /// Nobody waits for this one.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+impl Debug for Receipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_idle() { "Receipt(idle)" } else { "Receipt" })
+    }
+}
+
+/// Where live output goes.
+pub trait OutputSink: Send + Sync + Debug {
+    fn chunk(&self, job: JobId, token: Token, number: u32, chunk: Bytes);
 }
