@@ -3,6 +3,7 @@
 //! - [`TestBroker`]: the binary under test, which can be killed, stopped and started again on its data.
 //! - [`FakeModel`]: an OpenAI-compatible server that does as it is told and remembers what it was asked.
 //! - [`NatsServer`]: a real NATS server, which can be killed, paused and robbed of its store.
+//! - [`ChaosProxy`]: a network that fails on demand.
 //! - [`Ledger`]: what the log's files say.
 //! - [`Client`], [`Events`]: what an application does; [`Wire`]: what no application should do.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a harness that cannot go on fails the test")]
@@ -12,6 +13,7 @@ mod client;
 mod ledger;
 mod model;
 mod nats;
+mod proxy;
 mod wire;
 
 use std::time::{Duration, Instant};
@@ -21,6 +23,7 @@ pub use client::{Client, Event, Events, Reply, chat, errors_are_explained};
 pub use ledger::{Ledger, Story};
 pub use model::{Answer, Behaviour, Counts, FakeModel, Full, Seen};
 pub use nats::{NatsOptions, NatsServer};
+pub use proxy::{ChaosProxy, ProxyCounts};
 pub use wire::{Raw, Wire};
 
 /// Everything that should happen happens within this, also on a slow machine.
