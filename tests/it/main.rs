@@ -7,6 +7,7 @@ mod crash;
 mod disk;
 mod docs;
 mod fuzz;
+mod harness;
 mod jobs;
 mod large;
 mod limits;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::{Client, PATIENCE, until};
+use crate::{Client, PATIENCE, resident, until};
 
 /// The program under test: `$PULLYARD_BIN`, or the one that was built with the tests.
 #[must_use]
@@ -124,9 +124,7 @@ impl TestBroker {
     /// Its resident memory.
     #[must_use]
     pub fn rss(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let kib = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).and_then(|l| l.trim().strip_suffix(" kB"));
-        kib.unwrap().parse::<u64>().unwrap() * 1024
+        resident(self.pid())
     }
 
     /// A program of the same environment, such as `pullyard log verify` on the same data.

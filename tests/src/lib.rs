@@ -2,6 +2,8 @@
 //!
 //! - [`TestBroker`]: the binary under test, which can be killed, stopped and started again on its data.
 //! - [`FakeModel`]: an OpenAI-compatible server that does as it is told and remembers what it was asked.
+//! - [`NatsServer`]: a real NATS server, which can be killed, paused and robbed of its store.
+//! - [`ChaosProxy`]: a network that fails on demand.
 //! - [`Ledger`]: what the log's files say.
 //! - [`Client`], [`Events`]: what an application does; [`Wire`]: what no application should do.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a harness that cannot go on fails the test")]
@@ -10,6 +12,8 @@ mod broker;
 mod client;
 mod ledger;
 mod model;
+mod nats;
+mod proxy;
 mod wire;
 
 use std::time::{Duration, Instant};
@@ -18,6 +22,8 @@ pub use broker::{Setup, TestBroker, binary};
 pub use client::{Client, Event, Events, Reply, chat, errors_are_explained};
 pub use ledger::{Ledger, Story};
 pub use model::{Answer, Behaviour, Counts, FakeModel, Full, Seen};
+pub use nats::{NatsOptions, NatsServer};
+pub use proxy::{ChaosProxy, ProxyCounts};
 pub use wire::{Raw, Wire};
 
 /// Everything that should happen happens within this, also on a slow machine.
@@ -36,6 +42,13 @@ pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T
         assert!(start.elapsed() < PATIENCE, "this never came: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// A process's resident memory, in bytes.
+fn resident(pid: i32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let kib = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).and_then(|l| l.trim().strip_suffix(" kB"));
+    kib.unwrap().parse::<u64>().unwrap() * 1024
 }
 
 /// Dice for a test; the seed is printed, and taken from `PULLYARD_SEED` when it is set.
