@@ -160,6 +160,9 @@ async fn withdrawn_is_not_delivered_and_a_running_one_is_told(mut f: Fixture) {
 }
 
 async fn the_best_rank_gets_the_job_and_a_pull_that_left_does_not_swallow_it(f: Fixture) {
+    // Once the lane is there.
+    offer(&f, "a", Band::Normal);
+    pull_all(&f, "a", 1).await.into_iter().for_each(Delivery::settle);
     let from = |rank| vec![Place { lane: lane("a"), rank }];
     let (worse, better) = (from(5), from(1));
     let worse = f.workers[0].pull(&worse, 1, f.hold * 4);

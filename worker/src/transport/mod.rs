@@ -6,6 +6,7 @@
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 pub mod embedded;
+pub mod nats;
 
 use std::fmt::{self, Debug};
 use std::future::Future;

@@ -1,0 +1,3 @@
+//! Pullyard over a real nats-server.
+
+mod conformance;

@@ -1,0 +1,237 @@
+//! The broker's end: it offers, and hears what workers say.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_nats::Subscriber;
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use pullyard_schemas::work::{Offer, Report};
+use pullyard_schemas::{JobId, Lane, Token, WorkerId};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::link::Link;
+use super::offers::{Order, Postman, keep_open};
+use super::wire::{Beat, parsed, parsed_chunk};
+use super::words::{Assembly, Read};
+use super::worker::Attempt;
+use super::{Error, Names, streams};
+use crate::transport::{Body, BoxFuture, BrokerEnd, Incoming, OutputSink, Receipt};
+
+/// How soon the stream of words is read again after an error.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Dropping it ends its background work.
+#[derive(Debug)]
+pub struct BrokerSide {
+    orders: mpsc::UnboundedSender<Order>,
+    way: watch::Receiver<Result<(), Arc<str>>>,
+    names: Names,
+    _stop: DropGuard,
+}
+
+impl BrokerSide {
+    /// Begins to keep NATS as it should be, to offer and to listen. `hold` is how long an offer may be with a worker that
+    /// does not start it.
+    ///
+    /// # Errors
+    /// When the client has been closed.
+    pub async fn start(
+        link: Link,
+        hold: Duration,
+        heard: mpsc::UnboundedSender<Incoming>,
+        sink: Arc<dyn OutputSink>,
+    ) -> Result<Arc<Self>, Error> {
+        let (orders, ordered) = mpsc::unbounded_channel();
+        let (opened, way) = watch::channel(Err(Arc::from(format!("NATS at {} has not answered yet", link.servers()))));
+        let stop = CancellationToken::new();
+        let listen = |subject: String| {
+            let client = link.client.clone();
+            async move {
+                let listening = client.subscribe(subject.clone()).await;
+                listening.map_err(|e| Error::Refused { what: subject, why: e.to_string() })
+            }
+        };
+        let output = listen(link.names.all_output()).await?;
+        let beats = listen(link.names.all_beats()).await?;
+        let bodies = listen(link.names.all_bodies()).await?;
+        let (told, way_heard) = (orders.clone(), heard.clone());
+        let changed = move |state: Result<(), Arc<str>>| {
+            let open = state.is_ok();
+            let was = opened.send_replace(state).is_ok();
+            if was != open {
+                let _ = way_heard.send(Incoming::Way { open });
+            }
+        };
+        let work: [BoxFuture<'static, ()>; 6] = [
+            Box::pin(Postman::new(link.clone(), hold).run(ordered)),
+            Box::pin(keep_open(link.clone(), told.clone(), changed)),
+            Box::pin(hear_words(link.clone(), heard.clone(), told.clone(), way.clone())),
+            Box::pin(hear_output(link.clone(), output, sink, told.clone())),
+            Box::pin(hear_beats(beats, heard)),
+            Box::pin(pass_on(bodies, told)),
+        ];
+        for task in work {
+            let stop = stop.clone();
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = task => {}
+                    () = stop.cancelled() => {}
+                }
+            });
+        }
+        Ok(Arc::new(Self { orders, way, names: link.names.clone(), _stop: stop.drop_guard() }))
+    }
+
+    /// Makes the lanes that workers may pull from.
+    pub fn lanes(&self, lanes: Vec<Lane>) {
+        self.tell(Order::Lanes(lanes));
+    }
+
+    /// Whether NATS can be used now, or why not.
+    #[must_use]
+    pub fn way(&self) -> watch::Receiver<Result<(), Arc<str>>> {
+        self.way.clone()
+    }
+
+    fn tell(&self, order: Order) {
+        // The postman is gone only when this is being dropped.
+        let _ = self.orders.send(order);
+    }
+}
+
+impl BrokerEnd for BrokerSide {
+    fn offer(&self, offer: Offer, body: Body) {
+        self.tell(Order::Offer(Box::new(offer), body));
+    }
+
+    fn withdraw(&self, job: JobId, token: Token, worker: Option<&WorkerId>) {
+        self.tell(Order::Withdraw(job, token, worker.cloned()));
+    }
+
+    fn repeat_output(&self, job: JobId, token: Token, worker: &WorkerId) {
+        self.tell(Order::Again { attempt: (job, token), control: self.names.control(worker), from: 0 });
+    }
+}
+
+async fn hear_words(
+    link: Link,
+    heard: mpsc::UnboundedSender<Incoming>,
+    orders: mpsc::UnboundedSender<Order>,
+    mut way: watch::Receiver<Result<(), Arc<str>>>,
+) {
+    let (kept, mut receipts) = mpsc::unbounded_channel();
+    let client = link.client.clone();
+    let acknowledge = async move {
+        while let Some(reply) = receipts.recv().await {
+            let _ = client.publish(reply, Bytes::from_static(b"+ACK")).await;
+        }
+    };
+    let read = async move {
+        loop {
+            if way.wait_for(Result::is_ok).await.is_err() {
+                return;
+            }
+            match streams::words(&link).await {
+                Ok(messages) => {
+                    tokio::select! {
+                        () = read_words(messages, &heard, &orders, &kept) => {}
+                        // A stream that was made anew has a consumer that was made anew.
+                        _ = way.wait_for(Result::is_err) => {}
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "words of workers cannot be read yet"),
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    };
+    tokio::join!(acknowledge, read);
+}
+
+async fn read_words(
+    mut messages: async_nats::jetstream::consumer::pull::Stream,
+    heard: &mpsc::UnboundedSender<Incoming>,
+    orders: &mpsc::UnboundedSender<Order>,
+    kept: &mpsc::UnboundedSender<async_nats::Subject>,
+) {
+    let mut assembly = Assembly::default();
+    while let Some(message) = messages.next().await {
+        let message = match message {
+            Ok(message) => message.message,
+            Err(error) => {
+                tracing::debug!(%error, "the stream of words is opened again");
+                return;
+            }
+        };
+        match assembly.read(message) {
+            Some(Read::Whole(whole)) => {
+                let attempt = (whole.word.job, whole.word.token);
+                let ended = !matches!(whole.word.report, Report::Started { .. });
+                let _ = orders.send(Order::Heard { attempt, ended });
+                let (kept, replies) = (kept.clone(), whole.replies);
+                let receipt = Receipt::new(move || replies.into_iter().for_each(|reply| drop(kept.send(reply))));
+                if heard.send(Incoming::Word(whole.word, receipt)).is_err() {
+                    return;
+                }
+            }
+            Some(Read::Part) | None => {}
+            Some(Read::Garbage(reply)) => {
+                tracing::warn!("something in the stream of words is no word, and is dropped");
+                let _ = kept.send(reply);
+            }
+        }
+    }
+}
+
+/// Chunks must follow each other; what is missing is asked for again.
+async fn hear_output(link: Link, mut output: Subscriber, sink: Arc<dyn OutputSink>, orders: mpsc::UnboundedSender<Order>) {
+    let mut next: HashMap<Attempt, Expected> = HashMap::new();
+    let mut swept = Instant::now();
+    while let Some(message) = output.next().await {
+        let Some((job, token, number, chunk)) = parsed_chunk(&message.payload) else { continue };
+        let now = Instant::now();
+        if now.duration_since(swept) > FORGOTTEN {
+            swept = now;
+            next.retain(|_, expected| now.duration_since(expected.heard) < FORGOTTEN);
+        }
+        let expected = next.entry((job, token)).or_insert(Expected { number: 0, asked: None, heard: now });
+        expected.heard = now;
+        if number == expected.number {
+            expected.number += 1;
+        } else if number > expected.number && expected.asked.is_none_or(|at| now.duration_since(at) > RETRY) {
+            expected.asked = Some(now);
+            let control = link.names.control_of_output(&message.subject);
+            let _ = orders.send(Order::Again { attempt: (job, token), control, from: expected.number });
+        }
+        sink.chunk(job, token, number, chunk);
+    }
+}
+
+/// What is known of an attempt's output.
+struct Expected {
+    number: u32,
+    asked: Option<Instant>,
+    heard: Instant,
+}
+
+/// An attempt that has said nothing for so long has ended.
+const FORGOTTEN: Duration = Duration::from_secs(3600);
+
+async fn hear_beats(mut beats: Subscriber, heard: mpsc::UnboundedSender<Incoming>) {
+    while let Some(message) = beats.next().await {
+        let Some((Beat { worker, attempts }, _)) = parsed::<Beat>(&message.payload) else { continue };
+        if heard.send(Incoming::Alive { worker: Some(worker), attempts }).is_err() {
+            return;
+        }
+    }
+}
+
+async fn pass_on(mut bodies: Subscriber, orders: mpsc::UnboundedSender<Order>) {
+    while let Some(message) = bodies.next().await {
+        if orders.send(Order::Body(message)).is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! Offers on their way: each is kept until somebody has started it or it is withdrawn, so that it can be put on its lane
+//! again when NATS has lost it.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::Message;
+use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::stream::{LastRawMessageErrorKind, Stream};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use pullyard_schemas::work::Offer;
+use pullyard_schemas::{JobId, Lane, Scope, Token, WorkerId};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::link::Link;
+use super::names::Track;
+use super::wire::{BodyWanted, Control, OfferHead, framed, parsed};
+use super::worker::Attempt;
+use super::{Error, streams};
+use crate::transport::{Body, BoxFuture};
+
+/// How often it is looked whether what was offered is still there.
+const AUDIT: Duration = Duration::from_secs(5);
+/// How soon a failed publication is tried again.
+const RETRY: Duration = Duration::from_millis(250);
+/// Offers that one audit looks at.
+const LOOKED_AT: usize = 200;
+
+/// What the postman is told.
+#[derive(Debug)]
+pub(super) enum Order {
+    Offer(Box<Offer>, Body),
+    Withdraw(JobId, Token, Option<WorkerId>),
+    /// A worker is to repeat an attempt's output.
+    Again {
+        attempt: Attempt,
+        control: String,
+        from: u32,
+    },
+    /// An attempt was started, or has ended.
+    Heard {
+        attempt: Attempt,
+        ended: bool,
+    },
+    /// These lanes have workers.
+    Lanes(Vec<Lane>),
+    /// The streams are there; with `wiped` what was on the lanes is gone.
+    Open {
+        wiped: bool,
+    },
+    Closed,
+    Body(Message),
+}
+
+/// The one owner of what is offered.
+pub(super) struct Postman {
+    link: Link,
+    hold: Duration,
+    open: bool,
+    offers: HashMap<Attempt, Offered>,
+    /// Bodies that running attempts may still ask for.
+    bodies: HashMap<Attempt, (Scope, Bytes)>,
+    lanes: HashSet<Lane>,
+    on_the_way: FuturesUnordered<BoxFuture<'static, (Attempt, Result<(), String>)>>,
+    retry_at: Option<Instant>,
+}
+
+struct Offered {
+    offer: Offer,
+    body: Body,
+    state: Progress,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// To be published as soon as it can be.
+    Waiting,
+    Sent,
+    OnLane,
+    /// It was not there when it was looked for; if it is still unheard of next time, it is lost.
+    Missing,
+}
+
+impl Postman {
+    pub(super) fn new(link: Link, hold: Duration) -> Self {
+        Self {
+            link,
+            hold,
+            open: false,
+            offers: HashMap::new(),
+            bodies: HashMap::new(),
+            lanes: HashSet::new(),
+            on_the_way: FuturesUnordered::new(),
+            retry_at: None,
+        }
+    }
+
+    pub(super) async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>) {
+        let mut audit = tokio::time::interval(AUDIT);
+        audit.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let retry = self.retry_at;
+            tokio::select! {
+                order = orders.recv() => match order {
+                    Some(order) => self.carry_out(order).await,
+                    None => return,
+                },
+                Some((attempt, done)) = self.on_the_way.next() => self.arrived(attempt, done).await,
+                () = tokio::time::sleep_until(retry.unwrap_or_else(Instant::now)), if retry.is_some() => {
+                    self.retry_at = None;
+                    self.publish_waiting().await;
+                }
+                _ = audit.tick() => self.audit().await,
+            }
+        }
+    }
+
+    async fn carry_out(&mut self, order: Order) {
+        match order {
+            Order::Offer(offer, body) => {
+                let attempt = (offer.job, offer.token);
+                self.offers.insert(attempt, Offered { offer: *offer, body, state: Progress::Waiting });
+                if self.open {
+                    self.publish(attempt).await;
+                }
+            }
+            Order::Withdraw(job, token, worker) => self.withdraw((job, token), worker).await,
+            Order::Again { attempt: (job, token), control, from } => self.tell(control, &Control::Again(job, token, from)).await,
+            Order::Heard { attempt, ended } => {
+                self.offers.remove(&attempt);
+                if ended {
+                    self.bodies.remove(&attempt);
+                }
+            }
+            Order::Lanes(lanes) => {
+                for lane in lanes {
+                    self.lane(&lane).await;
+                }
+            }
+            Order::Open { wiped } => {
+                self.open = true;
+                if wiped {
+                    self.lanes.clear();
+                }
+                for offered in self.offers.values_mut().filter(|o| wiped || o.state == Progress::Sent) {
+                    offered.state = Progress::Waiting;
+                }
+                self.publish_waiting().await;
+            }
+            Order::Closed => self.open = false,
+            Order::Body(wanted) => self.give_body(wanted).await,
+        }
+    }
+
+    async fn publish_waiting(&mut self) {
+        if !self.open {
+            return;
+        }
+        let waiting = self.offers.iter().filter(|(_, o)| o.state == Progress::Waiting);
+        // Job ids sort by the time of submission, which is the best order that is known here.
+        let mut waiting: Vec<Attempt> = waiting.map(|(attempt, _)| *attempt).collect();
+        waiting.sort_unstable();
+        for attempt in waiting {
+            self.publish(attempt).await;
+        }
+    }
+
+    async fn publish(&mut self, attempt: Attempt) {
+        let Some(Offered { offer, body, .. }) = self.offers.get(&attempt) else { return };
+        let (lane, track) = (offer.lane.clone(), Track::of(offer.band));
+        let body = match body {
+            Body::Ready(body) => Ok(body.clone()),
+            Body::Stored(source) => source.fetch(attempt.0).await,
+        };
+        if !self.lane(&lane).await {
+            self.retry_at.get_or_insert_with(|| Instant::now() + RETRY);
+            return;
+        }
+        let Some(offered) = self.offers.get_mut(&attempt) else { return };
+        let body = match body {
+            Ok(body) => body,
+            Err(why) => {
+                tracing::error!(job = %attempt.0, %why, "a request cannot be read, so its job cannot be offered");
+                self.retry_at.get_or_insert_with(|| Instant::now() + RETRY * 4);
+                return;
+            }
+        };
+        let large = body.len() > self.link.room();
+        let head = OfferHead { offer: &offered.offer, fetch: large.then_some(body.len()) };
+        let payload = framed(&head, if large { b"" } else { &body });
+        offered.state = Progress::Sent;
+        if large {
+            self.bodies.insert(attempt, (lane.scope, body));
+        }
+        let message = PublishMessage::build().payload(payload).message_id(format!("{}.{}", attempt.0, attempt.1));
+        // Given to the connection here, so that offers arrive in this order; only the answer is waited for apart.
+        match self.link.jetstream.send_publish(self.link.names.lane(&lane, track, attempt.0), message).await {
+            Ok(ack) => self.on_the_way.push(Box::pin(async move { (attempt, ack.await.map(drop).map_err(|e| e.to_string())) })),
+            Err(error) => self.failed(attempt, &error.to_string()),
+        }
+    }
+
+    fn failed(&mut self, attempt: Attempt, why: &str) {
+        if let Some(offered) = self.offers.get_mut(&attempt) {
+            tracing::debug!(job = %attempt.0, why, "an offer is not on its lane yet");
+            offered.state = Progress::Waiting;
+            self.retry_at.get_or_insert_with(|| Instant::now() + RETRY);
+        }
+    }
+
+    async fn arrived(&mut self, attempt: Attempt, done: Result<(), String>) {
+        if let Err(why) = done {
+            self.failed(attempt, &why);
+            return;
+        }
+        let Some(offered) = self.offers.get_mut(&attempt) else { return };
+        offered.state = Progress::OnLane;
+        // Rung when it is there, and not before, so that who hears it finds it.
+        let bell = self.link.names.bell(&offered.offer.lane, Track::of(offered.offer.band));
+        drop(self.link.client.publish(bell, Bytes::new()).await);
+    }
+
+    async fn withdraw(&mut self, attempt: Attempt, worker: Option<WorkerId>) {
+        self.bodies.remove(&attempt);
+        if let Some(Offered { offer, state, .. }) = self.offers.remove(&attempt)
+            && state != Progress::Waiting
+        {
+            let (link, subject) = (self.link.clone(), self.link.names.lane(&offer.lane, Track::of(offer.band), attempt.0));
+            tokio::spawn(async move {
+                let stream = link.jetstream.get_stream_no_info(link.names.lanes(offer.lane.scope)).await;
+                // One that stays is refused when somebody starts it.
+                if let Ok(stream) = stream
+                    && let Err(error) = stream.purge().filter(subject).await
+                {
+                    tracing::debug!(%error, "a withdrawn offer stays on its lane");
+                }
+            });
+        }
+        if let Some(worker) = worker {
+            self.tell(self.link.names.control(&worker), &Control::End(attempt.0, attempt.1)).await;
+        }
+    }
+
+    async fn tell(&mut self, control: String, what: &Control) {
+        if let Ok(payload) = serde_json::to_vec(what) {
+            drop(self.link.client.publish(control, payload.into()).await);
+        }
+    }
+
+    /// Makes the lane's consumers if they are not known to be there.
+    async fn lane(&mut self, lane: &Lane) -> bool {
+        if self.lanes.contains(lane) {
+            return true;
+        }
+        match streams::ensure_lane(&self.link, lane, self.hold).await {
+            Ok(()) => self.lanes.insert(lane.clone()),
+            Err(error) => {
+                if self.open {
+                    tracing::warn!(%lane, %error, "a lane cannot be made");
+                }
+                false
+            }
+        }
+    }
+
+    /// Looks for offers that nobody has started; what is gone twice without a word was lost with NATS's memory.
+    async fn audit(&mut self) {
+        if !self.open {
+            return;
+        }
+        let mut looked: Vec<Attempt> =
+            self.offers.iter().filter(|(_, o)| matches!(o.state, Progress::OnLane | Progress::Missing)).map(|(a, _)| *a).collect();
+        looked.sort_unstable();
+        looked.truncate(LOOKED_AT);
+        let mut streams: HashMap<Scope, Stream<()>> = HashMap::new();
+        for attempt in looked {
+            let Some(offered) = self.offers.get(&attempt) else { continue };
+            let (lane, track) = (offered.offer.lane.clone(), Track::of(offered.offer.band));
+            if !streams.contains_key(&lane.scope) {
+                let Ok(stream) = self.link.jetstream.get_stream_no_info(self.link.names.lanes(lane.scope)).await else { return };
+                streams.insert(lane.scope, stream);
+            }
+            let Some(stream) = streams.get(&lane.scope) else { return };
+            let found = match stream.get_last_raw_message_by_subject(&self.link.names.lane(&lane, track, attempt.0)).await {
+                Ok(_) => true,
+                Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => false,
+                Err(_) => return,
+            };
+            let Some(offered) = self.offers.get_mut(&attempt) else { continue };
+            offered.state = match (found, offered.state) {
+                (true, _) => Progress::OnLane,
+                (false, Progress::Missing) => Progress::Waiting,
+                (false, Progress::OnLane | Progress::Sent | Progress::Waiting) => Progress::Missing,
+            };
+            if offered.state == Progress::Waiting {
+                tracing::info!(job = %attempt.0, %lane, "an offer is gone without a word, and is made again");
+                self.publish(attempt).await;
+            }
+        }
+    }
+
+    /// A part of a large body, for the worker that has its attempt.
+    async fn give_body(&mut self, wanted: Message) {
+        let Some(reply) = wanted.reply else { return };
+        let Some((BodyWanted { job, token, at }, _)) = parsed::<BodyWanted>(&wanted.payload) else { return };
+        let part = self.bodies.get(&(job, token)).filter(|(scope, _)| *wanted.subject == *self.link.names.body(*scope)).map(|(_, body)| {
+            let at = at.min(body.len());
+            body.slice(at..body.len().min(at + self.link.room()))
+        });
+        drop(self.link.client.publish(reply, part.unwrap_or_default()).await);
+    }
+}
+
+/// Keeps the streams as they should be, and tells when they are there.
+pub(super) async fn keep_open(link: Link, orders: mpsc::UnboundedSender<Order>, changed: impl Fn(Result<(), Arc<str>>)) {
+    let mut state = link.state();
+    let mut known = Vec::new();
+    let mut open = false;
+    loop {
+        let now = state.borrow_and_update().clone();
+        if !now.up {
+            if open {
+                open = false;
+                let _ = orders.send(Order::Closed);
+            }
+            changed(Err(now.why.unwrap_or_else(|| format!("NATS at {} is not reachable", link.servers()).into())));
+            if state.changed().await.is_err() {
+                return;
+            }
+            continue;
+        }
+        let first = known.is_empty();
+        match made(&link, &mut known).await {
+            Ok(new) => {
+                open = true;
+                let _ = orders.send(Order::Open { wiped: new && !first });
+                changed(Ok(()));
+                if state.changed().await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                if open {
+                    open = false;
+                    let _ = orders.send(Order::Closed);
+                }
+                tracing::warn!(%error, "the streams in NATS cannot be made yet");
+                changed(Err(error.to_string().into()));
+                tokio::time::sleep(RETRY * 4).await;
+            }
+        }
+    }
+}
+
+async fn made(link: &Link, known: &mut Vec<String>) -> Result<bool, Error> {
+    link.compatible()?;
+    streams::ensure(link, known).await
+}

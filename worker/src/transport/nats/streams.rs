@@ -1,0 +1,99 @@
+//! What the broker makes in NATS: streams for lanes and words, and a consumer for each lane and track.
+
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::{AckPolicy, PriorityPolicy, pull};
+use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, RetentionPolicy, StorageType};
+use pullyard_schemas::{Lane, Scope};
+
+use super::Error;
+use super::link::{Link, Storage};
+use super::names::{Names, Track};
+use super::wire::GROUP;
+
+/// How long NATS knows that it has a message already. The engine bears repeats, so this only saves work; each id costs
+/// the server memory as long.
+const KNOWN: Duration = Duration::from_secs(30);
+/// A lane's consumer that nobody uses goes away.
+const UNUSED: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long the broker may take to write a word down before it gets it again.
+const WRITING: Duration = Duration::from_secs(30);
+/// Words that the broker may have read and not written down.
+const IN_WORK: i64 = 20_000;
+
+/// Makes the streams, or brings them to what they should be. Answers whether those of the lanes are new, so that what was
+/// on them is lost.
+pub(super) async fn ensure(link: &Link, known: &mut Vec<String>) -> Result<bool, Error> {
+    let names = &link.names;
+    let mut born = Vec::new();
+    for scope in [Scope::Any, Scope::Local] {
+        let info = stream(link, names.lanes(scope), names.all_lanes(scope)).await?;
+        born.push(format!("{} {}", info.config.name, info.created));
+    }
+    stream(link, names.words(), names.all_words()).await?;
+    let new = *known != born;
+    *known = born;
+    Ok(new)
+}
+
+async fn stream(link: &Link, name: String, subject: String) -> Result<Info, Error> {
+    let options = &link.options;
+    let config = Config {
+        name: name.clone(),
+        subjects: vec![subject],
+        retention: RetentionPolicy::WorkQueue,
+        discard: DiscardPolicy::New,
+        duplicate_window: KNOWN,
+        num_replicas: options.replicas as usize,
+        storage: match options.storage {
+            Storage::File => StorageType::File,
+            Storage::Memory => StorageType::Memory,
+        },
+        description: Some("Pullyard makes and keeps this".to_owned()),
+        ..Config::default()
+    };
+    let made = link.jetstream.create_or_update_stream(config).await;
+    made.map_err(|e| Error::Refused { what: format!("stream {name}"), why: e.to_string() })
+}
+
+/// The consumer that every worker of a lane pulls from, by rank.
+pub(super) async fn ensure_lane(link: &Link, lane: &Lane, hold: Duration) -> Result<(), Error> {
+    for track in Track::BOTH {
+        let name = Names::consumer(lane, track);
+        let config = pull::Config {
+            durable_name: Some(name.clone()),
+            description: Some(lane.to_string()),
+            filter_subject: link.names.track(lane, track),
+            ack_policy: AckPolicy::Explicit,
+            ack_wait: hold,
+            // The log counts attempts. What is pulled and given back is no attempt.
+            max_deliver: -1,
+            max_ack_pending: 10_000,
+            max_waiting: 10_000,
+            priority_policy: PriorityPolicy::Prioritized,
+            priority_groups: vec![GROUP.to_owned()],
+            inactive_threshold: UNUSED,
+            ..pull::Config::default()
+        };
+        let stream = link.names.lanes(lane.scope);
+        let made = link.jetstream.create_consumer_on_stream(config, stream).await;
+        made.map_err(|e| Error::Refused { what: format!("consumer {name}"), why: e.to_string() })?;
+    }
+    Ok(())
+}
+
+/// The broker's own consumer of words.
+pub(super) async fn words(link: &Link) -> Result<pull::Stream, Error> {
+    let config = pull::Config {
+        durable_name: Some("broker".to_owned()),
+        ack_policy: AckPolicy::Explicit,
+        ack_wait: WRITING,
+        max_deliver: -1,
+        max_ack_pending: IN_WORK,
+        ..pull::Config::default()
+    };
+    let refused = |why: String| Error::Refused { what: "the consumer of words".to_owned(), why };
+    let consumer = link.jetstream.create_consumer_on_stream(config, link.names.words()).await.map_err(|e| refused(e.to_string()))?;
+    let stream = consumer.stream().max_messages_per_batch(500).expires(Duration::from_secs(20)).heartbeat(Duration::from_secs(5));
+    stream.messages().await.map_err(|e| refused(e.to_string()))
+}

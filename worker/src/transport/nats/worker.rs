@@ -1,0 +1,365 @@
+//! A worker's end: what it holds, what it says, and what it is told.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use async_nats::{Message, Subject};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use pullyard_schemas::fleet::Mode;
+use pullyard_schemas::work::{Offer, Report};
+use pullyard_schemas::{JobId, Lane, Scope, Token, WorkerId};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::link::{Link, lock};
+use super::pull::Pulls;
+use super::wire::{Beat, BodyWanted, Control, Obeyed, OfferHead, Order, Said, WordHead, chunk, framed, parsed};
+use super::{Error, PATIENCE};
+use crate::transport::{Body, BodySource, BoxFuture, Delivery, Place, Word, WorkerEnd};
+
+/// How long a large request may be waited for while its broker is away.
+const FETCH: Duration = Duration::from_secs(60);
+/// The waits between two tries to leave a word.
+const FIRST_RETRY: Duration = Duration::from_millis(200);
+const LAST_RETRY: Duration = Duration::from_secs(2);
+
+pub(super) type Attempt = (JobId, Token);
+
+/// An order with the way to answer it.
+#[derive(Debug)]
+pub struct Ordered {
+    pub order: Order,
+    pub obeyed: oneshot::Sender<Mode>,
+}
+
+/// The end of a worker process. Dropping it ends its background work, and leaves what it holds to others.
+#[derive(Debug)]
+pub struct WorkerSide {
+    pub(super) inner: Arc<Inner>,
+    pulls: Pulls,
+    _stop: DropGuard,
+}
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) link: Link,
+    pub(super) worker: WorkerId,
+    /// How long a delivery may go without being extended, before it is delivered to somebody else.
+    pub(super) hold: Duration,
+    held: Mutex<HashMap<Attempt, Held>>,
+    /// What is sent without waiting for an answer, in order.
+    post: mpsc::UnboundedSender<(Subject, Bytes)>,
+    pub(super) stop: CancellationToken,
+}
+
+#[derive(Debug)]
+struct Held {
+    /// Tells a redelivered attempt from the delivery that lost it.
+    pull: u64,
+    cancelled: CancellationToken,
+    /// Acknowledges the offer, as long as the attempt's start is not kept.
+    on_lane: Option<Subject>,
+    until: Instant,
+    /// What it has said, in case that the broker missed it.
+    chunks: Vec<Bytes>,
+}
+
+impl WorkerSide {
+    /// Starts to listen and to give signs of life every `beat`; orders come out of the channel.
+    ///
+    /// # Errors
+    /// When the server does not let this worker listen where it must.
+    pub async fn start(
+        link: Link,
+        worker: WorkerId,
+        hold: Duration,
+        beat: Duration,
+    ) -> Result<(Arc<Self>, mpsc::UnboundedReceiver<Ordered>), Error> {
+        let (post, letters) = mpsc::unbounded_channel();
+        let (orders, ordered) = mpsc::unbounded_channel();
+        let stop = CancellationToken::new();
+        let inner = Arc::new(Inner { link, worker, hold, held: Mutex::default(), post, stop: stop.clone() });
+        let refused = |what: &str, e: &dyn std::fmt::Display| Error::Refused { what: what.to_owned(), why: e.to_string() };
+        let control = inner.link.client.subscribe(inner.link.names.control(&inner.worker)).await.map_err(|e| refused("control", &e))?;
+        let pulls = Pulls::start(&inner).await.map_err(|e| refused("pulling", &e))?;
+        let until = |work: BoxFuture<'static, ()>| {
+            let stop = stop.clone();
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = work => {}
+                    () = stop.cancelled() => {}
+                }
+            });
+        };
+        until(Box::pin(send(inner.link.clone(), letters)));
+        until(Box::pin(listen(Arc::downgrade(&inner), control, orders)));
+        until(Box::pin(beats(Arc::downgrade(&inner), beat)));
+        Ok((Arc::new(Self { inner, pulls, _stop: stop.drop_guard() }), ordered))
+    }
+
+    /// Sends what has been said so far, as far as the connection stands.
+    pub async fn flush(&self) {
+        let _ = tokio::time::timeout(PATIENCE, self.inner.link.client.flush()).await;
+    }
+}
+
+/// Letters leave in the order in which they were written.
+async fn send(link: Link, mut letters: mpsc::UnboundedReceiver<(Subject, Bytes)>) {
+    while let Some((subject, payload)) = letters.recv().await {
+        if let Err(error) = link.client.publish(subject, payload).await {
+            tracing::debug!(%error, "a message was not sent");
+        }
+    }
+}
+
+async fn listen(inner: Weak<Inner>, mut control: async_nats::Subscriber, orders: mpsc::UnboundedSender<Ordered>) {
+    while let Some(message) = control.next().await {
+        let Some(inner) = inner.upgrade() else { return };
+        match serde_json::from_slice(&message.payload) {
+            Ok(Control::End(job, token)) => inner.end((job, token)),
+            Ok(Control::Again(job, token, from)) => inner.again((job, token), from),
+            Ok(Control::Order(order)) => {
+                let (obeyed, mode) = oneshot::channel();
+                let _ = orders.send(Ordered { order, obeyed });
+                tokio::spawn(async move {
+                    if let (Ok(mode), Some(reply)) = (mode.await, message.reply) {
+                        inner.post(reply, framed(&Obeyed { mode }, b""));
+                    }
+                });
+            }
+            Err(error) => tracing::warn!(%error, "the broker said something that this version does not know"),
+        }
+    }
+}
+
+async fn beats(inner: Weak<Inner>, every: Duration) {
+    let mut tick = tokio::time::interval(every);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let Some(inner) = inner.upgrade() else { return };
+        let attempts: Vec<Attempt> = lock(&inner.held).iter().filter(|(_, h)| h.on_lane.is_none()).map(|(a, _)| *a).collect();
+        if !attempts.is_empty() && inner.link.state().borrow().up {
+            inner.post(inner.link.names.beat(&inner.worker), framed(&Beat { worker: inner.worker.clone(), attempts }, b""));
+        }
+    }
+}
+
+impl Inner {
+    pub(super) fn post(&self, to: impl Into<Subject>, payload: Bytes) {
+        let _ = self.post.send((to.into(), payload));
+    }
+
+    /// Makes a delivery of an offer that came. `None` when it runs here already, or is nothing of ours; then it is settled.
+    pub(super) fn deliver(self: &Arc<Self>, message: Message, pull: u64) -> Option<Pulled> {
+        let reply = message.reply?;
+        let Some((OfferHead { offer, fetch }, tail)) = parsed::<OfferHead>(&message.payload) else {
+            tracing::warn!(subject = %message.subject, "an offer cannot be read, and is dropped");
+            self.post(reply, Bytes::from_static(b"+TERM"));
+            return None;
+        };
+        let attempt = (offer.job, offer.token);
+        let cancelled = CancellationToken::new();
+        let mut held = lock(&self.held);
+        if held.get(&attempt).is_some_and(|held| held.on_lane.is_none()) {
+            drop(held);
+            self.post(reply, Bytes::from_static(b"+ACK"));
+            return None;
+        }
+        let until = Instant::now() + self.hold;
+        held.insert(attempt, Held { pull, cancelled: cancelled.clone(), on_lane: Some(reply), until, chunks: Vec::new() });
+        drop(held);
+        let body = match fetch {
+            None => Body::Ready(tail),
+            Some(size) => Body::Stored(Arc::new(AtBroker { of: self.clone(), token: offer.token, scope: offer.lane.scope, size })),
+        };
+        Some(Pulled { offer, body, cancelled, pull, of: self.clone(), settled: false })
+    }
+
+    /// The attempt's start is kept: from now on the log's lease is what counts.
+    fn begun(&self, attempt: Attempt) {
+        if let Some(reply) = lock(&self.held).get_mut(&attempt).and_then(|held| held.on_lane.take()) {
+            self.post(reply, Bytes::from_static(b"+ACK"));
+        }
+    }
+
+    fn end(&self, attempt: Attempt) {
+        if let Some(held) = lock(&self.held).get(&attempt) {
+            held.cancelled.cancel();
+        }
+    }
+
+    fn again(&self, (job, token): Attempt, from: u32) {
+        let chunks: Vec<Bytes> = lock(&self.held).get(&(job, token)).map(|held| held.chunks.clone()).unwrap_or_default();
+        let subject: Subject = self.link.names.output(&self.worker).into();
+        for (number, bytes) in (0..).zip(&chunks).skip(from as usize) {
+            self.post(subject.clone(), chunk(job, token, number, bytes));
+        }
+    }
+
+    /// Leaves a part of a word where it is kept.
+    async fn leave(&self, id: String, payload: Bytes) {
+        let subject = self.link.names.word(&self.worker);
+        let mut wait = FIRST_RETRY;
+        loop {
+            let message = async_nats::jetstream::message::PublishMessage::build().payload(payload.clone()).message_id(&id);
+            let kept = async { self.link.jetstream.send_publish(subject.clone(), message).await?.await };
+            match kept.await {
+                Ok(_) => return,
+                Err(error) => {
+                    tracing::info!(%error, retry_in = ?wait, "a word about an attempt could not be left with NATS yet");
+                    tokio::time::sleep(wait).await;
+                    wait = (wait * 2).min(LAST_RETRY);
+                }
+            }
+        }
+    }
+}
+
+impl WorkerEnd for WorkerSide {
+    fn pull<'a>(&'a self, from: &'a [Place], n: usize, wait: Duration) -> BoxFuture<'a, Vec<Box<dyn Delivery>>> {
+        Box::pin(async move {
+            let pulled = self.pulls.pull(&self.inner, from, n, wait).await;
+            pulled.into_iter().map(|pulled| Box::new(pulled) as Box<dyn Delivery>).collect()
+        })
+    }
+
+    fn report(&self, word: Word) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let Word { job, token, worker, report, output } = word;
+            let begins = matches!(report, Report::Started { .. });
+            let head = |what| WordHead { job, token, worker: worker.clone(), what };
+            let (mut parts, mut tail) = (0, output);
+            let room = self.inner.link.room();
+            while tail.len() > room {
+                let part = tail.split_to(room);
+                self.inner.leave(format!("{job}.{token}.part.{parts}"), framed(&head(Said::Part(parts)), &part)).await;
+                parts += 1;
+            }
+            let id = format!("{job}.{token}.{}.{}", self.inner.worker, if begins { "begins" } else { "ends" });
+            self.inner.leave(id, framed(&head(Said::Report { report, parts }), &tail)).await;
+            if begins {
+                self.inner.begun((job, token));
+            }
+        })
+    }
+
+    fn output(&self, job: JobId, token: Token, number: u32, bytes: Bytes) {
+        if let Some(held) = lock(&self.inner.held).get_mut(&(job, token))
+            && held.chunks.len() == number as usize
+        {
+            held.chunks.push(bytes.clone());
+        }
+        self.inner.post(self.inner.link.names.output(&self.inner.worker), chunk(job, token, number, &bytes));
+    }
+}
+
+/// A pulled offer.
+#[derive(Debug)]
+pub(super) struct Pulled {
+    offer: Offer,
+    body: Body,
+    cancelled: CancellationToken,
+    pull: u64,
+    of: Arc<Inner>,
+    settled: bool,
+}
+
+impl Pulled {
+    pub(super) fn lane(&self) -> &Lane {
+        &self.offer.lane
+    }
+
+    fn attempt(&self) -> Attempt {
+        (self.offer.job, self.offer.token)
+    }
+}
+
+impl Delivery for Pulled {
+    fn offer(&self) -> &Offer {
+        &self.offer
+    }
+
+    fn body(&self) -> &Body {
+        &self.body
+    }
+
+    fn cancelled(&self) -> &CancellationToken {
+        &self.cancelled
+    }
+
+    /// Once its start is kept, the worker's beat speaks for it.
+    fn extend(&self) {
+        let mut held = lock(&self.of.held);
+        if let Some(held) = held.get_mut(&self.attempt()).filter(|held| held.pull == self.pull)
+            && let Some(reply) = &held.on_lane
+            && held.until > Instant::now()
+        {
+            held.until = Instant::now() + self.of.hold;
+            self.of.post(reply.clone(), Bytes::from_static(b"+WPI"));
+        }
+    }
+
+    fn settle(mut self: Box<Self>) {
+        self.settled = true;
+    }
+}
+
+impl Drop for Pulled {
+    fn drop(&mut self) {
+        let held = {
+            let mut all = lock(&self.of.held);
+            if all.get(&self.attempt()).is_none_or(|held| held.pull != self.pull) {
+                return;
+            }
+            all.remove(&self.attempt())
+        };
+        let Some(Held { on_lane: Some(reply), until, .. }) = held else { return };
+        if self.settled {
+            self.of.post(reply, Bytes::from_static(b"+ACK"));
+        } else if until > Instant::now() {
+            // What it has lost is somebody else's to give back.
+            self.of.post(reply, Bytes::from_static(b"-NAK"));
+        }
+    }
+}
+
+/// A request that was too large for its offer: it is fetched from the broker, which has it in its log anyway.
+#[derive(Debug)]
+struct AtBroker {
+    of: Arc<Inner>,
+    token: Token,
+    scope: Scope,
+    size: usize,
+}
+
+impl AtBroker {
+    async fn all(&self, job: JobId) -> Result<Bytes, String> {
+        let link = &self.of.link;
+        let mut body = Vec::with_capacity(self.size);
+        while body.len() < self.size {
+            let wanted = framed(&BodyWanted { job, token: self.token, at: body.len() }, b"");
+            match link.client.request(link.names.body(self.scope), wanted).await {
+                Ok(part) if part.payload.is_empty() => return Err("the broker does not offer this attempt any more".to_owned()),
+                Ok(part) => body.extend_from_slice(&part.payload),
+                // The broker or NATS is away.
+                Err(error) => {
+                    tracing::info!(%job, %error, "a large request is waited for");
+                    tokio::time::sleep(FIRST_RETRY * 2).await;
+                }
+            }
+        }
+        Ok(body.into())
+    }
+}
+
+impl BodySource for AtBroker {
+    fn fetch(&self, job: JobId) -> BoxFuture<'_, Result<Bytes, String>> {
+        Box::pin(async move {
+            tokio::time::timeout(FETCH, self.all(job)).await.unwrap_or_else(|_| Err(format!("the broker did not give it within {FETCH:?}")))
+        })
+    }
+}
