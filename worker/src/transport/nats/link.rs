@@ -242,7 +242,7 @@ fn note(changes: &watch::Sender<LinkState>, event: &Event) {
         Event::ServerError(error) => complain(state, &error.to_string()),
         Event::ClientError(error) => complain(state, &error.to_string()),
         Event::SlowConsumer(_) => {
-            tracing::warn!("messages of NATS came faster than they could be read; what was missed is asked for again")
+            tracing::warn!("messages of NATS came faster than they could be read; what was missed is asked for again");
         }
         Event::LameDuckMode | Event::Draining => {}
     });

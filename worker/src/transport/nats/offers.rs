@@ -1,6 +1,7 @@
 //! Offers on their way: each is kept until somebody has started it or it is withdrawn, so that it can be put on its lane
 //! again when NATS has lost it.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -280,11 +281,13 @@ impl Postman {
         for attempt in looked {
             let Some(offered) = self.offers.get(&attempt) else { continue };
             let (lane, track) = (offered.offer.lane.clone(), Track::of(offered.offer.band));
-            if !streams.contains_key(&lane.scope) {
-                let Ok(stream) = self.link.jetstream.get_stream_no_info(self.link.names.lanes(lane.scope)).await else { return };
-                streams.insert(lane.scope, stream);
-            }
-            let Some(stream) = streams.get(&lane.scope) else { return };
+            let stream = match streams.entry(lane.scope) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(vacant) => {
+                    let Ok(stream) = self.link.jetstream.get_stream_no_info(self.link.names.lanes(lane.scope)).await else { return };
+                    vacant.insert(stream)
+                }
+            };
             let found = match stream.get_last_raw_message_by_subject(&self.link.names.lane(&lane, track, attempt.0)).await {
                 Ok(_) => true,
                 Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => false,

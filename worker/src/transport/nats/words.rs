@@ -20,7 +20,10 @@ pub(super) struct Whole {
 
 /// Parts that wait for their word.
 #[derive(Debug, Default)]
-pub(super) struct Assembly(HashMap<(JobId, Token, WorkerId), BTreeMap<u32, (Bytes, Subject)>>);
+pub(super) struct Assembly(HashMap<(JobId, Token, WorkerId), Parts>);
+
+/// By number, with what acknowledges each.
+type Parts = BTreeMap<u32, (Bytes, Subject)>;
 
 /// What became of a message.
 pub(super) enum Read {
