@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use pullyard_schemas::{Band, JobId, Lane, Scope, WorkerId};
+use pullyard_schemas::{Band, JobId, Lane, Scope, Token, WorkerId};
 
 /// A lane's track: `Hi` goes first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -141,8 +141,9 @@ impl Names {
         format!("{}.v1.quota", self.prefix)
     }
 
-    pub(super) fn lane(&self, lane: &Lane, track: Track, job: JobId) -> String {
-        format!("{}.v1.lane.{}.{}.{}.{job}", self.prefix, lane.scope.as_str(), track.as_str(), token(&lane.target))
+    /// Where one attempt waits.
+    pub(super) fn lane(&self, lane: &Lane, track: Track, job: JobId, attempt: Token) -> String {
+        format!("{}.v1.lane.{}.{}.{}.{job}_{attempt}", self.prefix, lane.scope.as_str(), track.as_str(), token(&lane.target))
     }
 
     pub(super) fn track(&self, lane: &Lane, track: Track) -> String {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::Message;
+use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::{LastRawMessageErrorKind, Stream};
 use bytes::Bytes;
@@ -28,6 +29,8 @@ use crate::transport::{Body, BoxFuture};
 const AUDIT: Duration = Duration::from_secs(5);
 /// How soon a failed publication is tried again.
 const RETRY: Duration = Duration::from_millis(250);
+/// How often streams and consumers are looked at when nothing tells of a change.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// Offers that one audit looks at.
 const LOOKED_AT: usize = 200;
 
@@ -144,8 +147,8 @@ impl Postman {
             }
             Order::Open { wiped } => {
                 self.open = true;
-                if wiped {
-                    self.lanes.clear();
+                for lane in std::mem::take(&mut self.lanes) {
+                    self.lane(&lane).await;
                 }
                 for offered in self.offers.values_mut().filter(|o| wiped || o.state == Progress::Sent) {
                     offered.state = Progress::Waiting;
@@ -197,10 +200,17 @@ impl Postman {
         if large {
             self.bodies.insert(attempt, (lane.scope, body));
         }
-        let message = PublishMessage::build().payload(payload).message_id(format!("{}.{}", attempt.0, attempt.1));
+        // One that is still there, from before a restart of the broker, is not put there twice.
+        let message =
+            PublishMessage::build().payload(payload).message_id(format!("{}.{}", attempt.0, attempt.1)).expected_last_subject_sequence(0);
         // Given to the connection here, so that offers arrive in this order; only the answer is waited for apart.
-        match self.link.jetstream.send_publish(self.link.names.lane(&lane, track, attempt.0), message).await {
-            Ok(ack) => self.on_the_way.push(Box::pin(async move { (attempt, ack.await.map(drop).map_err(|e| e.to_string())) })),
+        match self.link.jetstream.send_publish(self.link.names.lane(&lane, track, attempt.0, attempt.1), message).await {
+            Ok(ack) => self.on_the_way.push(Box::pin(async move {
+                match ack.await {
+                    Err(error) if error.kind() != PublishErrorKind::WrongLastSequence => (attempt, Err(error.to_string())),
+                    Ok(_) | Err(_) => (attempt, Ok(())),
+                }
+            })),
             Err(error) => self.failed(attempt, &error.to_string()),
         }
     }
@@ -230,7 +240,7 @@ impl Postman {
         if let Some(Offered { offer, state, .. }) = self.offers.remove(&attempt)
             && state != Progress::Waiting
         {
-            let (link, subject) = (self.link.clone(), self.link.names.lane(&offer.lane, Track::of(offer.band), attempt.0));
+            let (link, subject) = (self.link.clone(), self.link.names.lane(&offer.lane, Track::of(offer.band), attempt.0, attempt.1));
             tokio::spawn(async move {
                 let stream = link.jetstream.get_stream_no_info(link.names.lanes(offer.lane.scope)).await;
                 // One that stays is refused when somebody starts it.
@@ -288,7 +298,7 @@ impl Postman {
                     vacant.insert(stream)
                 }
             };
-            let found = match stream.get_last_raw_message_by_subject(&self.link.names.lane(&lane, track, attempt.0)).await {
+            let found = match stream.get_last_raw_message_by_subject(&self.link.names.lane(&lane, track, attempt.0, attempt.1)).await {
                 Ok(_) => true,
                 Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => false,
                 Err(_) => return,
@@ -342,7 +352,8 @@ pub(super) async fn keep_open(link: Link, orders: mpsc::UnboundedSender<Order>, 
                 open = true;
                 let _ = orders.send(Order::Open { wiped: new && !first });
                 changed(Ok(()));
-                if state.changed().await.is_err() {
+                // Somebody may have cleared up in NATS, so it is looked at again in time.
+                if let Ok(Err(_)) = tokio::time::timeout(LOOK_AGAIN, state.changed()).await {
                     return;
                 }
             }

@@ -62,6 +62,8 @@ struct Held {
     cancelled: CancellationToken,
     /// Acknowledges the offer, as long as the attempt's start is not kept.
     on_lane: Option<Subject>,
+    /// The attempt has been begun.
+    started: bool,
     until: Instant,
     /// What it has said, in case that the broker missed it.
     chunks: Vec<Bytes>,
@@ -164,13 +166,16 @@ impl Inner {
         let attempt = (offer.job, offer.token);
         let cancelled = CancellationToken::new();
         let mut held = lock(&self.held);
-        if held.get(&attempt).is_some_and(|held| held.on_lane.is_none()) {
-            drop(held);
-            self.post(reply, Bytes::from_static(b"+ACK"));
+        if let Some(running) = held.get_mut(&attempt).filter(|held| held.started) {
+            // It came again because its start could not be told in time.
+            match &mut running.on_lane {
+                Some(on_lane) => *on_lane = reply,
+                None => self.post(reply, Bytes::from_static(b"+ACK")),
+            }
             return None;
         }
         let until = Instant::now() + self.hold;
-        held.insert(attempt, Held { pull, cancelled: cancelled.clone(), on_lane: Some(reply), until, chunks: Vec::new() });
+        held.insert(attempt, Held { pull, cancelled: cancelled.clone(), on_lane: Some(reply), started: false, until, chunks: Vec::new() });
         drop(held);
         let body = match fetch {
             None => Body::Ready(tail),
@@ -231,6 +236,9 @@ impl WorkerEnd for WorkerSide {
         Box::pin(async move {
             let Word { job, token, worker, report, output } = word;
             let begins = matches!(report, Report::Started { .. });
+            if begins && let Some(held) = lock(&self.inner.held).get_mut(&(job, token)) {
+                held.started = true;
+            }
             let head = |what| WordHead { job, token, worker: worker.clone(), what };
             let (mut parts, mut tail) = (0, output);
             let room = self.inner.link.room();
