@@ -26,6 +26,8 @@ pub enum FailureKind {
     BadRequest,
     /// The prompt exceeds the model's context; a target with more may help.
     ContextLength,
+    /// The backend cannot go on behind the output of an earlier attempt: it did no work.
+    CannotContinue,
     /// The worker was told to stop.
     Cancelled,
     /// The worker is shutting down; this attempt does not count.
@@ -57,6 +59,7 @@ impl FailureKind {
             Self::NoModel => "no_model",
             Self::BadRequest => "bad_request",
             Self::ContextLength => "context_length",
+            Self::CannotContinue => "cannot_continue",
             Self::Cancelled => "cancelled",
             Self::Drained => "drained",
         }
@@ -66,7 +69,7 @@ impl FailureKind {
     pub fn remedy(self) -> Remedy {
         match self {
             Self::Connect | Self::Timeout | Self::Busy | Self::Backend | Self::Garbage | Self::Drained => Remedy::Retry,
-            Self::Unauthorized | Self::NoModel | Self::ContextLength => Remedy::OtherTarget,
+            Self::Unauthorized | Self::NoModel | Self::ContextLength | Self::CannotContinue => Remedy::OtherTarget,
             Self::BadRequest | Self::Cancelled => Remedy::Final,
         }
     }

@@ -21,6 +21,10 @@ pub struct Offer {
     pub on_interrupt: OnInterrupt,
     /// Milliseconds that the whole attempt may take.
     pub timeout_ms: u64,
+    /// Where in the body the request ends and the output so far begins, one JSON object per line: the attempt goes on
+    /// behind that output. `None`: the body is the request alone, and the attempt starts from nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix_at: Option<u64>,
 }
 
 /// A worker's durable word about an attempt.

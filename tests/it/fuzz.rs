@@ -277,7 +277,6 @@ async fn a_wrong_field_is_named() {
         ("max_attempts", json!(1.5)),
         ("max_attempts", json!(99_999_999_999_u64)),
         ("on_interrupt", json!("explode")),
-        ("on_interrupt", json!("continue")),
         ("metadata", json!({"n": 1})),
         ("metadata", json!("x")),
         ("tags", json!("t")),

@@ -3,6 +3,7 @@
 
 mod auth;
 mod cli;
+mod continues;
 mod crash;
 mod disk;
 mod docs;

@@ -120,8 +120,8 @@ pub(crate) async fn run(around: Surroundings, delivery: Box<dyn Delivery>, model
             }
             let tokens = broken.usage.map_or(0, |u| u.prompt + u.completion);
             let verdict = Verdict { failure: Some(broken.failure.clone()), asked, tokens };
-            // An attempt that reached no backend used nothing and costs nothing.
-            let reached = asked && (broken.usage.is_some() || !matches!(broken.failure.kind, FailureKind::Connect | FailureKind::Busy));
+            // An attempt that no backend worked on used nothing and costs nothing.
+            let reached = asked && (broken.usage.is_some() || !idle(broken.failure.kind));
             let charge = reached.then(|| charge(broken.usage.unwrap_or_default()));
             (Report::Failed { failure: broken.failure, charge, delivered: broken.delivered }, Bytes::new(), verdict)
         }
@@ -129,6 +129,11 @@ pub(crate) async fn run(around: Surroundings, delivery: Box<dyn Delivery>, model
     transport.report(word(report, output)).await;
     delivery.settle();
     verdict
+}
+
+/// Whether a backend that failed so did no work.
+fn idle(kind: FailureKind) -> bool {
+    matches!(kind, FailureKind::Connect | FailureKind::Busy | FailureKind::CannotContinue)
 }
 
 impl Surroundings {

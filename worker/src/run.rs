@@ -242,8 +242,12 @@ impl Gate {
             }
             FailureKind::Busy => self.busy_until = self.busy_until.max(now + failure.retry_after().unwrap_or(BUSY)),
             // The request's fault, or ours.
-            FailureKind::NoModel | FailureKind::BadRequest | FailureKind::ContextLength | FailureKind::Cancelled | FailureKind::Drained => {
-            }
+            FailureKind::NoModel
+            | FailureKind::BadRequest
+            | FailureKind::ContextLength
+            | FailureKind::CannotContinue
+            | FailureKind::Cancelled
+            | FailureKind::Drained => {}
         }
         self.breaker.undecided();
         None

@@ -9,6 +9,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use pullyard_worker::adapter::Prefill;
 pub use pullyard_worker::adapter::{Quirks, Timeouts};
 pub use pullyard_worker::breaker::Options as Breaker;
 
@@ -262,4 +263,15 @@ struct TimeoutsFields {
 struct QuirksFields {
     max_completion_tokens: bool,
     stream_usage: bool,
+    #[serde(with = "PrefillNames")]
+    prefill: Prefill,
+}
+
+#[derive(Deserialize)]
+#[serde(remote = "Prefill", rename_all = "lowercase")]
+enum PrefillNames {
+    None,
+    Native,
+    Trimmed,
+    Vllm,
 }

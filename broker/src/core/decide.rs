@@ -36,6 +36,12 @@ pub enum Command {
     LoseLease {
         token: Token,
     },
+    /// An attempt is about to end with this failure, and readers may have had so many of its chunks.
+    Checkpoint {
+        token: Token,
+        chunks: u32,
+        failed: FailureKind,
+    },
     Cancel {
         why: Arc<str>,
     },
@@ -93,6 +99,7 @@ pub fn decide(job: Option<&Job>, command: Command, now: Timestamp, policy: &Poli
             | Command::Complete { .. }
             | Command::Fail { .. }
             | Command::LoseLease { .. }
+            | Command::Checkpoint { .. }
             | Command::Cancel { .. }
             | Command::Expire
             | Command::Requeue { .. }
@@ -107,6 +114,7 @@ pub fn decide(job: Option<&Job>, command: Command, now: Timestamp, policy: &Poli
         }
         Command::Fail { token, failure, charge, delivered } => Ok(fail(job, token, failure, charge, delivered, now, policy)),
         Command::LoseLease { token } => Ok(lose(job, token, now, policy)),
+        Command::Checkpoint { token, chunks, failed } => Ok(checkpoint(job, token, chunks, failed).into_iter().collect()),
         Command::Cancel { why } => match &job.state {
             State::Ended(_) => {
                 if job.state.name() == "cancelled" {
@@ -160,15 +168,36 @@ fn accounted(job: &Job, token: Token, charge: Charge) -> Event {
     Event::Accounted { token, charge, key: job.spec.labels.key.clone(), class: job.spec.labels.class.clone() }
 }
 
+/// Keeps the output of an attempt that breaks, where another attempt may go on behind it.
+fn checkpoint(job: &Job, token: Token, chunks: u32, failed: FailureKind) -> Option<Event> {
+    let wanted = job.spec.on_interrupt == OnInterrupt::Continue && chunks > 0 && holds(job, token) && !job.is_kept(token);
+    let spent = job.attempts >= job.max_attempts && failed != FailureKind::Drained;
+    // Of output that is wrong in itself, more is no help.
+    let wrong = failed == FailureKind::Garbage || failed.remedy() == Remedy::Final;
+    (wanted && !spent && !wrong).then_some(Event::Checkpointed { token, chunks })
+}
+
 fn fail(job: &Job, token: Token, failure: Failure, charge: Option<Charge>, delivered: bool, now: Timestamp, policy: &Policy) -> Vec<Event> {
     if !holds(job, token) {
         return charge.map(|c| accounted(job, token, c)).into_iter().collect();
     }
-    if failure.kind == FailureKind::Drained && !(delivered && job.spec.live) {
+    // What a live client has read cannot be taken back, and is never sent twice: either it is gone on behind, or it is the
+    // last of it.
+    let told = delivered && job.spec.live && !job.is_kept(token);
+    if failure.kind == FailureKind::Drained && !told {
         return vec![Event::AttemptFailed { token, failure, charge, retry_at: None, counts: false }];
     }
-    // What a live client has read cannot be taken back, and is never sent twice.
-    let told = delivered && job.spec.live;
+    // Once for each time that the job broke off, or a worker could say it for ever.
+    if failure.kind == FailureKind::CannotContinue && job.checkpoint.is_some() {
+        let next = elsewhere_or_anew(job, now);
+        return after_attempt(job, next, failure.clone(), |retry_at| Event::AttemptFailed {
+            token,
+            failure,
+            charge,
+            retry_at,
+            counts: false,
+        });
+    }
     let next = if told || (delivered && job.spec.on_interrupt == OnInterrupt::Fail) {
         Next::Park
     } else {
@@ -182,7 +211,8 @@ fn lose(job: &Job, token: Token, now: Timestamp, policy: &Policy) -> Vec<Event> 
         return vec![];
     }
     let failure = Failure::new(FailureKind::Connect, "the worker was not heard of in time");
-    let next = if job.spec.live && job.spec.stream { Next::Park } else { next_step(job, Remedy::Retry, None, now, policy) };
+    let told = job.spec.live && job.spec.stream && !job.is_kept(token);
+    let next = if told { Next::Park } else { next_step(job, Remedy::Retry, None, now, policy) };
     after_attempt(job, next, failure, |retry_at| Event::LeaseLost { token, retry_at })
 }
 
@@ -220,6 +250,18 @@ fn next_step(job: &Job, remedy: Remedy, retry_after: Option<Duration>, now: Time
             Next::Again { at: now.after(wait), target: job.target, why: "".into() }
         }
     }
+}
+
+/// A backend cannot go on behind the output so far. It did no work, so this costs the job no attempt: a polled job starts
+/// over where it is, and a live one needs a target that can.
+fn elsewhere_or_anew(job: &Job, now: Timestamp) -> Next {
+    if !job.spec.live {
+        return Next::Again { at: now, target: job.target, why: "".into() };
+    }
+    if job.target as usize + 1 >= job.spec.targets.len() {
+        return Next::Park;
+    }
+    Next::Again { at: now, target: job.target + 1, why: "the target cannot continue the text".into() }
 }
 
 /// Exponential, with a jitter of up to half that is a function of the job and the attempt, so that replay needs no dice.

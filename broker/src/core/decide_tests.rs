@@ -10,8 +10,12 @@ use pullyard_schemas::{Charge, Failure, FailureKind, JobId, Seq, Timestamp, Toke
 use super::*;
 
 fn spec(targets: usize, max_attempts: u32, live: bool) -> Spec {
+    spec_with(targets, max_attempts, live, OnInterrupt::Restart)
+}
+
+fn spec_with(targets: usize, max_attempts: u32, live: bool, on_interrupt: OnInterrupt) -> Spec {
     let targets: Vec<Arc<str>> = (0..targets.max(1)).map(|n| format!("model-{n}").into()).collect();
-    let json = serde_json::json!({"targets": targets, "max_attempts": max_attempts, "max_attempts_per_target": 2, "timeout_ms": 1000, "size": 1, "live": live});
+    let json = serde_json::json!({"targets": targets, "max_attempts": max_attempts, "max_attempts_per_target": 2, "timeout_ms": 1000, "size": 1, "live": live, "stream": true, "on_interrupt": on_interrupt});
     serde_json::from_value(json).unwrap()
 }
 
@@ -26,6 +30,7 @@ fn command() -> impl Strategy<Value = Command> {
         FailureKind::Busy,
         FailureKind::BadRequest,
         FailureKind::NoModel,
+        FailureKind::CannotContinue,
         FailureKind::Drained,
         FailureKind::Cancelled,
     ]);
@@ -33,7 +38,8 @@ fn command() -> impl Strategy<Value = Command> {
         4 => (token.clone(), 0..3u8).prop_map(|(token, w)| Command::Start { token, worker: WorkerId(format!("w{w}").into()), backend: "b".into(), model: "m".into() }),
         2 => token.clone().prop_map(|token| Command::Complete { token, charge: charge(), finish: None, body: BodyAt::Inline }),
         4 => (token.clone(), kind, any::<bool>()).prop_map(|(token, kind, delivered)| Command::Fail { token, failure: Failure::new(kind, "x"), charge: Some(charge()), delivered }),
-        2 => token.prop_map(|token| Command::LoseLease { token }),
+        2 => token.clone().prop_map(|token| Command::LoseLease { token }),
+        2 => (token, 0u32..3).prop_map(|(token, chunks)| Command::Checkpoint { token, chunks, failed: FailureKind::Timeout }),
         1 => Just(Command::Cancel { why: "w".into() }),
         1 => Just(Command::Expire),
         1 => Just(Command::Requeue { max_attempts: Some(2) }),
@@ -79,8 +85,9 @@ impl Life {
 
 proptest! {
     #[test]
-    fn promises_hold_over_random_commands(targets in 1usize..4, budget in 1u32..5, live: bool, commands in prop::collection::vec((command(), 0u64..40_000), 0..60)) {
-        let mut life = Life::new(spec(targets, budget, live));
+    fn promises_hold_over_random_commands(targets in 1usize..4, budget in 1u32..5, live: bool, continues: bool, commands in prop::collection::vec((command(), 0u64..40_000), 0..60)) {
+        let on_interrupt = if continues { OnInterrupt::Continue } else { OnInterrupt::Restart };
+        let mut life = Life::new(spec_with(targets, budget, live, on_interrupt));
         for (command, wait) in commands {
             life.now = Timestamp(life.now.0 + wait);
             life.give(command);
@@ -154,4 +161,70 @@ fn retry_after_is_honoured() {
     failure.retry_after_ms = Some(90_000);
     life.give(Command::Fail { token, failure, charge: None, delivered: false });
     assert_eq!(life.job().state, State::Deferred { until: Timestamp(91_000) });
+}
+
+/// A job whose first attempt has broken off behind three chunks.
+fn broken_off(targets: usize, live: bool) -> Life {
+    let mut life = Life::new(spec_with(targets, 3, live, OnInterrupt::Continue));
+    let token = life.start();
+    life.give(Command::Checkpoint { token, chunks: 3, failed: FailureKind::Backend });
+    life.give(Command::Fail { token, failure: Failure::new(FailureKind::Backend, "cut"), charge: None, delivered: true });
+    life
+}
+
+fn cannot(life: &mut Life) {
+    life.now = Timestamp(life.now.0 + 10_000);
+    let token = life.start();
+    let failure = Failure::new(FailureKind::CannotContinue, "no");
+    life.give(Command::Fail { token, failure, charge: None, delivered: false });
+}
+
+#[test]
+fn output_that_is_kept_is_gone_on_behind_also_for_a_live_client() {
+    let mut life = broken_off(1, true);
+    assert!(matches!(life.job().state, State::Deferred { .. }) && life.job().is_kept(Token(1)));
+    let token = life.start();
+    life.give(Command::LoseLease { token });
+    assert!(matches!(life.job().state, State::Parked { .. }), "what this one has said was not kept");
+    life.give(Command::Requeue { max_attempts: None });
+    assert_eq!(life.job().checkpoint, None, "a person begins anew");
+}
+
+#[test]
+fn output_is_kept_only_where_it_is_of_use() {
+    for (attempts, on_interrupt, failed) in [
+        (1, OnInterrupt::Continue, FailureKind::Backend),
+        (2, OnInterrupt::Restart, FailureKind::Backend),
+        (2, OnInterrupt::Continue, FailureKind::Garbage),
+        (2, OnInterrupt::Continue, FailureKind::Cancelled),
+    ] {
+        let mut life = Life::new(spec_with(1, attempts, false, on_interrupt));
+        let token = life.start();
+        assert_eq!(life.give(Command::Checkpoint { token, chunks: 3, failed }), [], "{attempts} {on_interrupt:?} {failed:?}");
+    }
+}
+
+#[test]
+fn a_polled_job_that_cannot_be_continued_starts_over_at_no_cost() {
+    let mut life = broken_off(2, false);
+    cannot(&mut life);
+    assert_eq!((life.job().checkpoint.as_deref(), life.job().target, life.job().attempts), (None, 0, 1));
+    assert_eq!(life.job().state, State::Queued);
+}
+
+#[test]
+fn a_job_that_nobody_had_to_continue_is_not_tried_for_ever() {
+    let mut life = Life::new(spec(1, 3, false));
+    cannot(&mut life);
+    assert!(matches!(life.job().state, State::Parked { .. }));
+}
+
+#[test]
+fn a_live_job_that_cannot_be_continued_here_goes_where_it_can() {
+    let mut life = broken_off(2, true);
+    cannot(&mut life);
+    assert!(life.job().is_kept(Token(1)));
+    assert_eq!((life.job().target, life.job().attempts), (1, 1));
+    cannot(&mut life);
+    assert!(matches!(life.job().state, State::Parked { .. }));
 }

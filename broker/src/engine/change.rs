@@ -79,7 +79,8 @@ impl Engine {
         let rests = if job.state.is_at_rest() { self.jobs.remove(&id).map(|job| Arc::new(*job)) } else { None };
         self.count(&envelope.event);
         self.group.updates.extend(update_of(&envelope, &labels, rests.as_ref()));
-        let inline = matches!(envelope.event, Event::Completed { body: BodyAt::Inline, .. });
+        // However large: a checkpoint is rare, and the attempt's end must not wait for a file.
+        let inline = matches!(envelope.event, Event::Completed { body: BodyAt::Inline, .. } | Event::Checkpointed { .. });
         let body = if inline { output.clone() } else { Bytes::new() };
         self.group.records.push(Record { envelope, body });
         if let Some((lane, since)) = released {

@@ -11,6 +11,7 @@ use pullyard_worker::transport::{Body, BodySource, BoxFuture};
 use tokio::sync::oneshot;
 
 use super::change::entry_of;
+use super::continued::Followed;
 use super::timers::Timer;
 use super::turn::{Engine, Offered};
 use crate::blobs::{Blobs, Name};
@@ -187,6 +188,7 @@ impl Engine {
                 self.hub.open(id);
             }
             let token = job.next_token;
+            let said = job.checkpoint.as_deref().map(|kept| self.said(id, kept));
             self.offered.insert(id, Offered { token, lane: lane.clone() });
             let offer = Offer {
                 job: id,
@@ -198,6 +200,7 @@ impl Engine {
                 stream: job.spec.stream,
                 on_interrupt: job.spec.on_interrupt,
                 timeout_ms: job.spec.timeout_ms,
+                prefix_at: said.is_some().then_some(job.spec.size),
             };
             let stored = || {
                 let source: Arc<dyn BodySource> = match job.body {
@@ -207,6 +210,10 @@ impl Engine {
                 Body::Stored(Arc::new(Ahead::read(source, id)))
             };
             let body = self.bodies.get(&id).map_or_else(stored, |held| Body::Ready(held.body.clone()));
+            let body = match said {
+                None => body,
+                Some(said) => Body::Stored(Arc::new(Followed { request: body, said })),
+            };
             self.transport.offer(offer, body);
         }
     }

@@ -7,6 +7,9 @@
 mod answer;
 mod change;
 mod commit;
+mod continued;
+#[cfg(test)]
+mod continued_tests;
 mod handle;
 mod intern;
 mod lanes;

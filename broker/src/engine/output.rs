@@ -1,7 +1,7 @@
 //! Live output of running attempts, for readers that come, leave and come back.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use pullyard_schemas::{JobId, Token};
@@ -21,9 +21,19 @@ struct Live {
 
 #[derive(Debug, Default)]
 struct Buffer {
-    token: Option<Token>,
-    chunks: Vec<Bytes>,
+    /// One behind the other, they are the output so far: those of sealed attempts, then that of the running one.
+    parts: Vec<Spoken>,
+    /// Attempts up to this one have ended: what still comes of them is ignored, because the next one goes on behind what
+    /// was there when they did.
+    sealed: Option<Token>,
     closed: bool,
+}
+
+/// What one attempt said.
+#[derive(Debug)]
+struct Spoken {
+    token: Token,
+    chunks: Vec<Bytes>,
 }
 
 /// What a reader gets next.
@@ -31,6 +41,8 @@ struct Buffer {
 pub enum Part {
     /// The chunk with this number within this attempt.
     Chunk(Token, u32, Bytes),
+    /// What this reader has had does not count any more: the output begins anew, with this attempt's.
+    Restart(Token),
     /// No more chunks: the job has ended, or the broker is stopping.
     Closed,
 }
@@ -49,37 +61,93 @@ impl OutputHub {
         self.lock().entry(job).or_default();
     }
 
-    /// Adds a chunk; a repeat, or a job that nobody opened, is ignored.
+    /// Adds a chunk; a repeat, a late one, or one of a job that nobody opened, is ignored.
     pub fn push(&self, job: JobId, token: Token, number: u32, chunk: Bytes) {
-        let Some(live) = self.lock().get(&job).cloned() else { return };
+        let Some(live) = self.get(job) else { return };
         {
-            let mut buffer = live.buffer.lock().unwrap_or_else(PoisonError::into_inner);
-            if buffer.token < Some(token) {
-                buffer.token = Some(token);
-                buffer.chunks.clear();
-            }
-            if buffer.token != Some(token) || buffer.chunks.len() != number as usize {
+            let mut buffer = live.buffer();
+            if buffer.sealed >= Some(token) || buffer.parts.last().is_some_and(|part| part.token > token) {
                 return;
             }
-            buffer.chunks.push(chunk);
+            // An attempt that was not sealed is not gone on behind: this one starts over.
+            while buffer.parts.last().is_some_and(|part| part.token < token && Some(part.token) > buffer.sealed) {
+                buffer.parts.pop();
+            }
+            if buffer.parts.last().is_none_or(|part| part.token != token) {
+                if number > 0 {
+                    return;
+                }
+                buffer.parts.push(Spoken { token, chunks: Vec::new() });
+            }
+            let Some(part) = buffer.parts.last_mut().filter(|part| part.chunks.len() == number as usize) else { return };
+            part.chunks.push(chunk);
         }
         live.changed.notify_waiters();
+    }
+
+    /// Takes no more of this attempt and of those before it; tells how many chunks it had.
+    pub fn seal(&self, job: JobId, token: Token) -> u32 {
+        let Some(live) = self.get(job) else { return 0 };
+        let mut buffer = live.buffer();
+        buffer.sealed = buffer.sealed.max(Some(token));
+        let chunks = buffer.parts.iter().find(|part| part.token == token).map_or(0, |part| part.chunks.len());
+        u32::try_from(chunks).unwrap_or(u32::MAX)
+    }
+
+    /// Forgets the sealed attempts that the next one does not go on behind.
+    pub fn retain(&self, job: JobId, kept: impl Fn(Token) -> bool) {
+        let Some(live) = self.get(job) else { return };
+        let mut buffer = live.buffer();
+        let sealed = buffer.sealed;
+        buffer.parts.retain(|part| Some(part.token) > sealed || kept(part.token));
+    }
+
+    /// Puts back what a former life of the broker had kept.
+    pub fn restore(&self, job: JobId, parts: impl IntoIterator<Item = (Token, Vec<Bytes>)>) {
+        self.open(job);
+        let Some(live) = self.get(job) else { return };
+        let mut buffer = live.buffer();
+        buffer.parts = parts.into_iter().map(|(token, chunks)| Spoken { token, chunks }).collect();
+        buffer.sealed = buffer.parts.last().map(|part| part.token);
+    }
+
+    /// The output up to the end of this attempt, a line for each chunk, and how many they are.
+    pub fn lines(&self, job: JobId, last: Token) -> (Bytes, u32) {
+        let Some(live) = self.get(job) else { return (Bytes::new(), 0) };
+        let buffer = live.buffer();
+        let chunks = || buffer.parts.iter().filter(|part| part.token <= last).flat_map(|part| &part.chunks);
+        let mut lines = Vec::with_capacity(chunks().map(|chunk| chunk.len() + 1).sum());
+        for chunk in chunks() {
+            lines.extend_from_slice(chunk);
+            lines.push(b'\n');
+        }
+        (lines.into(), u32::try_from(chunks().count()).unwrap_or(u32::MAX))
     }
 
     /// Ends every subscription once it has read what is there.
     pub fn close(&self, job: JobId) {
         let Some(live) = self.lock().remove(&job) else { return };
-        live.buffer.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
+        live.buffer().closed = true;
         live.changed.notify_waiters();
     }
 
     /// A reader from the start, or `None` when the job has no live output (any more).
     pub fn subscribe(&self, job: JobId) -> Option<Subscription> {
-        self.lock().get(&job).map(|live| Subscription { live: live.clone(), token: None, next: 0 })
+        self.get(job).map(|live| Subscription { live, token: None, next: 0 })
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<JobId, Arc<Live>>> {
+    fn get(&self, job: JobId) -> Option<Arc<Live>> {
+        self.lock().get(&job).cloned()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<JobId, Arc<Live>>> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Live {
+    fn buffer(&self) -> MutexGuard<'_, Buffer> {
+        self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -105,17 +173,31 @@ impl Subscription {
 
     /// The next chunk if it is there already.
     pub fn ready(&mut self) -> Option<Part> {
-        let buffer = self.live.buffer.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(token) = buffer.token {
-            if self.token != Some(token) {
-                self.token = Some(token);
+        let buffer = self.live.buffer();
+        let mut at = 0;
+        if let (Some(token), Some(first)) = (self.token, buffer.parts.first()) {
+            match buffer.parts.iter().position(|part| part.token == token) {
+                Some(found) => at = found,
+                None => {
+                    self.token = None;
+                    return Some(Part::Restart(first.token));
+                }
+            }
+        }
+        for part in buffer.parts.iter().skip(at) {
+            if self.token != Some(part.token) {
+                self.token = Some(part.token);
                 self.next = 0;
             }
-            if let Some(chunk) = buffer.chunks.get(self.next) {
+            if let Some(chunk) = part.chunks.get(self.next) {
                 self.next += 1;
-                return Some(Part::Chunk(token, u32::try_from(self.next - 1).unwrap_or(u32::MAX), chunk.clone()));
+                return Some(Part::Chunk(part.token, u32::try_from(self.next - 1).unwrap_or(u32::MAX), chunk.clone()));
             }
         }
         buffer.closed.then_some(Part::Closed)
     }
 }
+
+#[cfg(test)]
+#[path = "output_tests.rs"]
+mod tests;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use pullyard_schemas::job::{BodyAt, Event, State};
 use pullyard_schemas::work::Report;
-use pullyard_schemas::{Charge, JobId, Timestamp, Token, WorkerId};
+use pullyard_schemas::{Charge, FailureKind, JobId, Timestamp, Token, WorkerId};
 use pullyard_worker::transport::{Incoming, Receipt, Word};
 
 use super::commit::Ack;
@@ -19,7 +19,10 @@ use crate::log::Record;
 impl Engine {
     pub(super) fn heard(&mut self, incoming: Incoming, now: Timestamp) {
         match incoming {
-            Incoming::Word(word, receipt) => self.reported(word, receipt, BodyAt::Inline, now),
+            Incoming::Word(word, receipt) => {
+                let word = self.with_all_output(word);
+                self.reported(word, receipt, BodyAt::Inline, now);
+            }
             Incoming::Alive { attempts, .. } => {
                 for (job, token) in attempts {
                     if self.jobs.get(&job).and_then(|job| job.lease()).is_some_and(|l| l.token == token) {
@@ -50,7 +53,7 @@ impl Engine {
             }
             Report::Failed { failure, charge, delivered } => {
                 if self.jobs.contains_key(&job) {
-                    self.change(job, Command::Fail { token, failure, charge, delivered }, now, None);
+                    self.interrupted(job, token, failure.kind, Command::Fail { token, failure, charge, delivered }, now);
                 } else if let Some(charge) = charge {
                     self.bill(job, token, charge, now);
                 }
@@ -116,7 +119,7 @@ impl Engine {
                     let (token, worker) = (lease.token, lease.worker.clone());
                     tracing::warn!(job = %id, attempt = %token, %worker, "lease lost");
                     self.transport.withdraw(id, token, Some(&worker));
-                    self.change(id, Command::LoseLease { token }, now, None);
+                    self.interrupted(id, token, FailureKind::Connect, Command::LoseLease { token }, now);
                 }
             }
         }

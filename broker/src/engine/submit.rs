@@ -29,6 +29,7 @@ impl Engine {
             // What the attempt used nobody will tell; that it was made is known.
             let lost = job.lease().map(|lease| (lease.token, unknown_charge(lease, now)));
             let abandoned = live && job.spec.idempotency_key.is_none();
+            self.recall(&job);
             self.hold(job);
             if abandoned {
                 self.change(id, Command::Cancel { why: "the client's connection ended with the broker".into() }, now, None);

@@ -18,15 +18,15 @@ use crate::core::decide::{Command, Policy};
 use crate::log::{EventLog, LogReader, MemoryLog};
 use crate::readmodel::{self, ReadModel};
 
-struct Rig {
-    handle: Handle,
-    transport: Arc<EmbeddedTransport>,
-    reader: Arc<dyn LogReader>,
+pub(super) struct Rig {
+    pub(super) handle: Handle,
+    pub(super) transport: Arc<EmbeddedTransport>,
+    pub(super) reader: Arc<dyn LogReader>,
     task: tokio::task::JoinHandle<()>,
     _dir: tempfile::TempDir,
 }
 
-fn rig() -> Rig {
+pub(super) fn rig() -> Rig {
     let dir = tempfile::tempdir().unwrap();
     let log = MemoryLog::new();
     let reader = log.reader();
@@ -48,11 +48,11 @@ fn rig() -> Rig {
     Rig { handle, transport, reader, task, _dir: dir }
 }
 
-fn lane(target: &str) -> Lane {
+pub(super) fn lane(target: &str) -> Lane {
     Lane { target: target.into(), scope: Scope::Any }
 }
 
-fn new_job(targets: &[&str]) -> NewJob {
+pub(super) fn new_job(targets: &[&str]) -> NewJob {
     let spec = Spec {
         kind: Kind::Chat,
         targets: targets.iter().map(|t| Arc::from(*t)).collect(),
@@ -79,12 +79,12 @@ fn new_job(targets: &[&str]) -> NewJob {
     NewJob { id: JobId::new(), spec: Arc::new(spec), body: Bytes::from_static(b"body") }
 }
 
-async fn report(rig: &Rig, delivery: &dyn Delivery, report: Report) {
+pub(super) async fn report(rig: &Rig, delivery: &dyn Delivery, report: Report) {
     let (job, token) = (delivery.offer().job, delivery.offer().token);
     rig.transport.report(Word { job, token, worker: WorkerId("w".into()), report, output: Bytes::from_static(b"{}\n") }).await;
 }
 
-fn charge() -> Charge {
+pub(super) fn charge() -> Charge {
     Charge { model: "m".into(), backend: "b".into(), usage: Usage::default(), cost_nanos: 1, busy_ms: 1 }
 }
 
@@ -97,7 +97,11 @@ async fn attempt(rig: &Rig, delivery: Box<dyn Delivery>, dice: u32) {
         return;
     }
     report(rig, &*delivery, started()).await;
+    if dice & 0x100 > 0 {
+        rig.transport.output(delivery.offer().job, delivery.offer().token, 0, Bytes::from_static(b"{}"));
+    }
     match dice % 16 {
+        1 | 3 if delivery.offer().prefix_at.is_some() => report(rig, &*delivery, failed(FailureKind::CannotContinue)).await,
         1 => report(rig, &*delivery, failed(FailureKind::BadRequest)).await,
         2 => report(rig, &*delivery, failed(FailureKind::NoModel)).await,
         3..=5 => report(rig, &*delivery, failed(FailureKind::Backend)).await,
@@ -125,7 +129,10 @@ async fn whatever_workers_say_every_job_comes_to_rest_and_no_lane_is_left_blocke
     let mut jobs = Vec::new();
     for _ in 0..300 {
         let targets: &[&str] = if rng.bool() { &["a", "b"] } else { &["b"] };
-        let accepted = rig.handle.submit(new_job(targets)).await.unwrap();
+        let mut new = new_job(targets);
+        let spec = Arc::make_mut(&mut new.spec);
+        (spec.live, spec.on_interrupt) = (rng.bool(), if rng.bool() { OnInterrupt::Continue } else { OnInterrupt::Restart });
+        let accepted = rig.handle.submit(new).await.unwrap();
         jobs.push(accepted.view.job.id);
         match rng.u32(..) % 12 {
             0 => drop(rig.handle.change(jobs[rng.usize(..jobs.len())], Command::Cancel { why: "dice".into() }).await),

@@ -166,9 +166,11 @@ impl Error {
             FailureKind::Busy => Self::unavailable(message, failure.retry_after().map_or(5, |d| d.as_secs().max(1))),
             FailureKind::Timeout => Self::new(StatusCode::GATEWAY_TIMEOUT, "server_error", message),
             // The backend refused our credentials, not the client's.
-            FailureKind::Unauthorized | FailureKind::Connect | FailureKind::Backend | FailureKind::Garbage => {
-                Self::new(StatusCode::BAD_GATEWAY, "server_error", message)
-            }
+            FailureKind::Unauthorized
+            | FailureKind::Connect
+            | FailureKind::Backend
+            | FailureKind::Garbage
+            | FailureKind::CannotContinue => Self::new(StatusCode::BAD_GATEWAY, "server_error", message),
             FailureKind::Cancelled | FailureKind::Drained => Self::over(message),
         };
         error.over = true;

@@ -169,7 +169,7 @@ const SHAPES: [(&str, Shape); 11] = [
     ("deadline", Shape::Text),
     ("not_before", Shape::Text),
     ("max_attempts", Shape::Attempts),
-    ("on_interrupt", Shape::OneOf(&["fail", "restart"])),
+    ("on_interrupt", Shape::OneOf(&["fail", "restart", "continue"])),
     ("tags", Shape::Texts),
 ];
 

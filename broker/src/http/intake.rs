@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use memchr::memmem::Finder;
-use pullyard_schemas::job::{Kind, Labels, OnInterrupt, Spec};
+use pullyard_schemas::job::{Kind, Labels, Spec};
 use pullyard_schemas::{Band, JobId, Needs, Scope, Timestamp};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -72,9 +72,6 @@ pub(crate) fn new_job(app: &App, body: Bytes, fields: &Fields<'_>, arrival: &Arr
     let max_attempts = fields.max_attempts.unwrap_or(live.max_attempts);
     if !(1..=MOST_ATTEMPTS).contains(&max_attempts) {
         return Err(fields::attempts(&max_attempts.into()));
-    }
-    if fields.on_interrupt == Some(OnInterrupt::Continue) {
-        return Err(Error::bad_request("on_interrupt", "`on_interrupt: continue` is not supported yet; use `fail` or `restart`"));
     }
     // A job that nobody waits for is streamed too, so that it can be watched; embeddings have nothing to stream.
     let stream = kind != Kind::Embedding && fields.stream.unwrap_or(!arrival.live);

@@ -212,12 +212,10 @@ async fn follow(
             biased;
             part = async { match &mut chunks { Some(c) => c.next().await, None => std::future::pending().await } } => match part {
                 Part::Chunk(token, number, data) => {
-                    if at.is_some_and(|(before, _)| before != token) && frames.send(restart(token)).await.is_err() {
-                        return false;
-                    }
                     *at = Some((token, number));
                     chunk(token, number, &data)
                 }
+                Part::Restart(token) => { *at = None; restart(token) }
                 Part::Closed => { chunks = None; continue }
             },
             _ = &mut ended => return true,
@@ -240,14 +238,15 @@ async fn finish(app: &App, id: JobId, seen: Option<(Token, u32)>, frames: &mpsc:
     let last = async {
         let found = app.find(id).await?;
         if let State::Ended(Outcome::Completed { .. }) = &found.job.state {
-            let token = Token(found.job.next_token.0.saturating_sub(1));
-            let skip = seen.filter(|(t, _)| *t == token).map_or(0, |(_, n)| n as usize + 1);
-            if seen.is_some_and(|(before, _)| before != token) {
-                let _ = frames.send(restart(token)).await;
-            }
             let ended = app.ended_from_log(id).await?;
-            for (number, line) in ended.output.split(|b| *b == b'\n').filter(|l| !l.is_empty()).enumerate().skip(skip) {
-                if frames.send(chunk(token, u32::try_from(number).unwrap_or(u32::MAX), line)).await.is_err() {
+            let lines: Vec<&[u8]> = ended.output.split(|b| *b == b'\n').filter(|l| !l.is_empty()).collect();
+            let places = places(&found.job, lines.len());
+            let skip = seen.and_then(|seen| behind(&places, seen));
+            if let (Some(_), None, Some((token, _))) = (seen, skip, places.first()) {
+                let _ = frames.send(restart(*token)).await;
+            }
+            for ((token, number), line) in places.iter().zip(lines).skip(skip.unwrap_or(0)) {
+                if frames.send(chunk(*token, *number, line)).await.is_err() {
                     return Ok(None);
                 }
             }
@@ -261,6 +260,19 @@ async fn finish(app: &App, id: JobId, seen: Option<(Token, u32)>, frames: &mpsc:
         Err(error) => format!("event: error\ndata: {}\n\n", error.body()),
     };
     let _ = frames.send(frame.into()).await;
+}
+
+/// Which attempt said each line of a completed job's output, and as its how manieth.
+fn places(job: &Job, lines: usize) -> Vec<(Token, u32)> {
+    let parts = job.checkpoint.as_deref().map(|kept| &*kept.parts).unwrap_or_default();
+    let last = Token(job.next_token.0.saturating_sub(1));
+    let kept = parts.iter().flat_map(|part| (0..part.chunks).map(|number| (part.token, number)));
+    kept.chain((0..).map(|number| (last, number))).take(lines).collect()
+}
+
+/// How many lines a reader has had that has seen this chunk; `None`: it read an attempt of which nothing is in the output.
+fn behind(places: &[(Token, u32)], (token, number): (Token, u32)) -> Option<usize> {
+    places.iter().rposition(|(of, n)| *of == token && *n <= number).map(|at| at + 1)
 }
 
 fn chunk(token: Token, number: u32, data: &[u8]) -> Bytes {

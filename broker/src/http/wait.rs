@@ -160,6 +160,7 @@ async fn stream(app: Arc<App>, mut waiting: Waiting, usage: bool) -> Result<Resp
             biased;
             part = next(&mut chunks) => match part {
                 Part::Chunk(token, _, data) => { first = Some((token, data)); break }
+                Part::Restart(_) => {}
                 Part::Closed => chunks = None,
             },
             end = waiting.end(&app) => return completed_stream(&end?, usage),
@@ -190,12 +191,18 @@ async fn pump(app: &App, mut waiting: Waiting, mut chunks: Option<Subscription>,
             biased;
             part = next(&mut chunks) => match part {
                 Part::Chunk(_, _, data) => frame(&data, usage),
+                // Only what has no text in it is ever said again.
+                Part::Restart(_) => continue,
                 Part::Closed => { chunks = None; continue }
             },
             end = waiting.end(app) => {
                 // What came between the last look and the end.
-                while let Some(Part::Chunk(_, _, data)) = chunks.as_mut().and_then(Subscription::ready) {
-                    if frames.send(frame(&data, usage)).await.is_err() { return }
+                while let Some(part) = chunks.as_mut().and_then(Subscription::ready) {
+                    match part {
+                        Part::Chunk(_, _, data) => if frames.send(frame(&data, usage)).await.is_err() { return },
+                        Part::Restart(_) => {}
+                        Part::Closed => break,
+                    }
                 }
                 let last = match end.and_then(|end| completed(&end)) {
                     Ok(_) => Bytes::from_static(b"data: [DONE]\n\n"),

@@ -10,7 +10,7 @@ use pullyard_schemas::work::Offer;
 use pullyard_worker::adapter::{self, Call, Chunk, Dialect, Endpoint, ModelInfo, Secret};
 use pullyard_worker::end::{Broken, Finished};
 use pullyard_worker::run::Executor;
-use pullyard_worker::transport::BoxFuture;
+use pullyard_worker::transport::{BoxFuture, parted};
 use tokio_util::sync::CancellationToken;
 
 use super::{Env, Error, wall_clock};
@@ -70,11 +70,13 @@ impl Executor for Backhaul {
         cancel: &'a CancellationToken,
     ) -> BoxFuture<'a, Result<Finished, Broken>> {
         Box::pin(async move {
+            let (body, prefix) = parted(offer, body);
             let call = Call {
                 kind: offer.kind,
                 model: model.clone(),
                 stream: offer.stream,
                 body,
+                prefix,
                 id: format!("{}-{}", if offer.kind == Kind::Completion { "cmpl" } else { "chatcmpl" }, offer.job.0.simple()),
                 created: wall_clock().0 / 1000,
             };

@@ -1,7 +1,7 @@
 //! The one fold: live and on replay, a job is what `apply` makes of its events.
 
-use super::{Envelope, Event, Job, Lease, Outcome, State};
-use crate::{JobId, Seq, Timestamp, Token};
+use super::{Checkpoint, Envelope, Event, Job, Lease, Outcome, Spoken, State};
+use crate::{FailureKind, JobId, Seq, Timestamp, Token};
 
 /// An event that cannot follow what came before it: a log of another program, or a bug.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -40,6 +40,7 @@ fn begin(envelope: &Envelope) -> Result<Job, IllegalEvent> {
             next_token: Token(1),
             target: 0,
             failure: None,
+            checkpoint: None,
         }),
         Event::Leased { .. }
         | Event::Checkpointed { .. }
@@ -84,8 +85,11 @@ pub fn fold(job: &mut Job, envelope: &Envelope) -> Result<(), IllegalEvent> {
             }
             _ => return Err(illegal(state)),
         },
-        Event::Checkpointed { token, .. } => {
+        Event::Checkpointed { token, chunks } => {
             held(job, *token).ok_or_else(|| illegal(state))?;
+            let mut parts = job.checkpoint.take().map(|earlier| earlier.parts).unwrap_or_default();
+            parts.push(Spoken { token: *token, chunks: *chunks });
+            job.checkpoint = Some(Box::new(Checkpoint { seq: envelope.seq, parts }));
         }
         Event::Completed { token, charge, finish, body } => {
             held(job, *token).ok_or_else(|| illegal(state))?;
@@ -101,6 +105,11 @@ pub fn fold(job: &mut Job, envelope: &Envelope) -> Result<(), IllegalEvent> {
             if !counts {
                 job.attempts -= 1;
                 job.attempts_here -= 1;
+            }
+            // Nobody was promised the text of a job that is only polled, so the next attempt starts from nothing. What a
+            // live client has read stands, and waits for a target that can go on behind it.
+            if failure.kind == FailureKind::CannotContinue && !job.spec.live {
+                job.checkpoint = None;
             }
             job.failure = Some(Box::new(failure.clone()));
             job.state = retry_state(*retry_at, envelope.at);
@@ -122,6 +131,8 @@ pub fn fold(job: &mut Job, envelope: &Envelope) -> Result<(), IllegalEvent> {
                 job.max_attempts = *max_attempts;
                 job.attempts_here = 0;
                 job.target = 0;
+                // Who read the text has been told that it broke off.
+                job.checkpoint = None;
             }
             _ => return Err(illegal(state)),
         },

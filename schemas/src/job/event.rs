@@ -49,7 +49,8 @@ pub enum Event {
         model: Arc<str>,
         until: Timestamp,
     },
-    /// Part of a long generation's output, so that it can be continued. Carries the output so far.
+    /// An attempt breaks, and the next one goes on behind its output. `chunks` are the attempt's own; the event carries
+    /// the whole output so far, that of earlier attempts included.
     Checkpointed {
         token: Token,
         chunks: u32,

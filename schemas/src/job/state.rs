@@ -76,6 +76,30 @@ impl State {
     }
 }
 
+/// How much of a job's output one attempt made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Spoken {
+    pub token: Token,
+    pub chunks: u32,
+}
+
+/// Output of attempts that broke, which the next one goes on behind.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// The event that carries all of it.
+    pub seq: Seq,
+    /// Whose it is, in order; none without a chunk.
+    pub parts: Vec<Spoken>,
+}
+
+impl Checkpoint {
+    /// The latest attempt whose output is kept.
+    #[must_use]
+    pub fn last(&self) -> Token {
+        self.parts.last().map_or(Token(0), |part| part.token)
+    }
+}
+
 /// The fold of a job's events.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Job {
@@ -100,6 +124,9 @@ pub struct Job {
     /// The latest failure, shown to people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Box<Failure>>,
+    /// What the next attempt goes on behind; boxed, because few jobs have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<Box<Checkpoint>>,
 }
 
 impl Job {
@@ -117,6 +144,12 @@ impl Job {
     #[must_use]
     pub fn target_name(&self) -> &Arc<str> {
         self.spec.targets.get(self.target as usize).unwrap_or(&self.spec.targets[0])
+    }
+
+    /// Whether the output of this attempt is kept for the next one to go on behind.
+    #[must_use]
+    pub fn is_kept(&self, token: Token) -> bool {
+        self.checkpoint.as_deref().is_some_and(|kept| kept.parts.iter().any(|part| part.token == token))
     }
 
     #[must_use]

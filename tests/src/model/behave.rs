@@ -18,6 +18,10 @@ pub struct Answer {
     /// Before anything is sent.
     pub wait: Duration,
     pub tokens: usize,
+    /// The first token that is said; those before it are in the request already.
+    pub from: usize,
+    /// Says the request's last message first.
+    pub echo: bool,
     /// Between tokens; a reply in one piece takes as long as its stream would.
     pub gap: Duration,
     /// After this many tokens it waits for [`FakeModel::release`](super::FakeModel::release); 0 means before anything is sent.
@@ -26,7 +30,7 @@ pub struct Answer {
 
 impl Default for Answer {
     fn default() -> Self {
-        Self { wait: Duration::ZERO, tokens: 3, gap: Duration::ZERO, hold: None }
+        Self { wait: Duration::ZERO, tokens: 3, from: 0, echo: false, gap: Duration::ZERO, hold: None }
     }
 }
 
@@ -58,6 +62,12 @@ impl Behaviour {
     #[must_use]
     pub fn hold(tokens: usize) -> Self {
         Self::Answer(Answer { hold: Some(tokens), ..Answer::default() })
+    }
+
+    /// Goes on behind the tokens that the request ends with.
+    #[must_use]
+    pub fn rest(from: usize, tokens: usize) -> Self {
+        Self::Answer(Answer { from, tokens, ..Answer::default() })
     }
 
     #[must_use]
@@ -160,7 +170,10 @@ impl Visit {
 
     async fn tokens(mut self, seen: Seen, how: Answer, to: Sender) {
         let work = async {
-            for n in 0..how.tokens {
+            if how.echo {
+                let _ = to.send(Ok(chunk(&seen, &json!({"role": "assistant", "content": seen.prompt}), None))).await;
+            }
+            for n in how.from..how.tokens {
                 if how.hold == Some(n) && n > 0 {
                     self.released().await;
                 }

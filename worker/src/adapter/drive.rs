@@ -12,6 +12,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::framing::{self, Framer};
+use super::resume::Said;
+use super::seam::Seam;
 use super::{Call, Chunk, Decoder, Dialect, Endpoint, Progress, Wire, failure};
 use crate::end::{Broken, Finished};
 
@@ -55,12 +57,23 @@ pub async fn drive(
     cancel: &CancellationToken,
 ) -> Result<Finished, Broken> {
     let started = Instant::now();
+    let said = call.prefix.as_deref().map(Said::read).transpose().map_err(|e| Broken::before(endpoint.named(e)))?;
+    // Only the server's last words were missing: there is nothing left to ask for.
+    if let Some(finish) = said.as_ref().and_then(|said| said.finish.clone()) {
+        return Ok(Finished { usage: Usage::default(), finish: Some(finish) });
+    }
+    let behind = said.as_ref().map(|said| said.behind(call, endpoint.dialect.prefill(call.kind)));
+    let call = match behind.transpose().map_err(|e| Broken::before(endpoint.named(e)))? {
+        Some(body) => &Call { body, ..call.clone() },
+        None => call,
+    };
     let wire = endpoint.dialect.request(call).map_err(Broken::before)?;
     let mut attempt = Attempt {
         endpoint,
         url: endpoint.of_call(call.kind),
         decoder: endpoint.dialect.decoder(call),
         progress: Progress::default(),
+        seam: said.map(Seam::new),
         started,
         until: started + endpoint.timeouts.attempt,
         delivered: false,
@@ -72,7 +85,10 @@ pub async fn drive(
     match attempt.run(client, &wire).await {
         // However it ended, nobody waits for it.
         _ if attempt.left => Err(attempt.broken(Failure::new(FailureKind::Cancelled, "the attempt was withdrawn"))),
-        Ok(()) => Ok(Finished { usage: attempt.usage().unwrap_or_default(), finish: attempt.progress.finish.take() }),
+        Ok(()) => {
+            attempt.give_rest();
+            Ok(Finished { usage: attempt.usage().unwrap_or_default(), finish: attempt.progress.finish.take() })
+        }
         Err(failure) => Err(attempt.broken(failure)),
     }
 }
@@ -82,6 +98,7 @@ struct Attempt<'a> {
     url: &'a Url,
     decoder: Decoder,
     progress: Progress,
+    seam: Option<Seam>,
     started: Instant,
     until: Instant,
     delivered: bool,
@@ -94,7 +111,11 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    fn broken(&self, failure: Failure) -> Broken {
+    fn broken(&self, mut failure: Failure) -> Broken {
+        // The request was taken before, when it did not end with a text of the assistant's.
+        if failure.kind == FailureKind::BadRequest && self.seam.is_some() && self.contents == 0 {
+            failure.kind = FailureKind::CannotContinue;
+        }
         // A withdrawal is no doing of the server's.
         let failure = if failure.kind == FailureKind::Cancelled { failure } else { self.endpoint.named(failure) };
         Broken { failure, usage: self.usage(), delivered: self.delivered }
@@ -209,10 +230,23 @@ impl Attempt<'_> {
     fn give(&mut self, chunk: Chunk) {
         self.contents += u64::from(chunk.has_content);
         self.left |= self.cancel.is_cancelled();
-        if !self.left {
-            self.delivered |= chunk.has_content;
-            (self.on_chunk)(chunk);
+        if self.left {
+            return;
         }
+        match &mut self.seam {
+            None => self.out(chunk),
+            Some(seam) => seam.pass(chunk).into_iter().for_each(|chunk| self.out(chunk)),
+        }
+    }
+
+    fn give_rest(&mut self) {
+        let rest = self.seam.as_mut().map(Seam::rest).unwrap_or_default();
+        rest.into_iter().for_each(|chunk| self.out(chunk));
+    }
+
+    fn out(&mut self, chunk: Chunk) {
+        self.delivered |= chunk.has_content;
+        (self.on_chunk)(chunk);
     }
 
     async fn body(&mut self, response: &mut Response, limit: usize, until: Instant) -> Result<Bytes, Failure> {

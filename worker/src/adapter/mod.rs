@@ -12,6 +12,8 @@ mod models;
 mod ollama;
 mod openai;
 mod reply;
+mod resume;
+mod seam;
 mod split;
 
 #[cfg(test)]
@@ -47,11 +49,27 @@ pub struct Quirks {
     pub stream_usage: bool,
     /// Wants `max_completion_tokens` where clients say `max_tokens`.
     pub max_completion_tokens: bool,
+    /// How it is given the beginning of its own reply.
+    pub prefill: Prefill,
+}
+
+/// How a server is made to go on behind a text as if it had said it itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Prefill {
+    /// It cannot: it would begin a new reply.
+    #[default]
+    None,
+    /// The last message is the assistant's: llama-server, Ollama.
+    Native,
+    /// The same, where the text must not end with white space: Anthropic.
+    Trimmed,
+    /// The same, and two fields that say so: vLLM, SGLang.
+    Vllm,
 }
 
 impl Default for Quirks {
     fn default() -> Self {
-        Self { stream_usage: true, max_completion_tokens: false }
+        Self { stream_usage: true, max_completion_tokens: false, prefill: Prefill::None }
     }
 }
 
@@ -186,6 +204,8 @@ pub struct Call {
     pub stream: bool,
     /// The client's request in OpenAI's shape.
     pub body: Bytes,
+    /// Chunks of earlier attempts, one per line: the reply shall go on behind them.
+    pub prefix: Option<Bytes>,
     /// Names the reply where the server gives no name.
     pub id: String,
     /// Seconds since 1970, where the server gives no time.
@@ -234,6 +254,19 @@ impl Dialect {
             (Self::Ollama, Kind::Completion) => "api/generate",
             (Self::Ollama, Kind::Embedding) => "api/embed",
             (Self::Anthropic, _) => "v1/messages",
+        }
+    }
+
+    fn prefill(self, kind: Kind) -> Prefill {
+        match (self, kind) {
+            // A prompt is a text, and a longer one is too.
+            (Self::OpenAi(_), Kind::Completion) => Prefill::Native,
+            (Self::OpenAi(quirks), Kind::Chat) => quirks.prefill,
+            (Self::Ollama, Kind::Chat) => Prefill::Native,
+            (Self::Anthropic, Kind::Chat) => Prefill::Trimmed,
+            // Ollama makes a user's message of a prompt.
+            (Self::Ollama, Kind::Completion) => Prefill::None,
+            (Self::Anthropic, Kind::Completion) | (_, Kind::Embedding) => Prefill::None,
         }
     }
 

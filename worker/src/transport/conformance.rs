@@ -85,6 +85,7 @@ fn offer(f: &Fixture, to: &str, band: Band) -> JobId {
         stream: true,
         on_interrupt: OnInterrupt::Restart,
         timeout_ms: 1_000,
+        prefix_at: None,
     };
     f.broker.offer(offer, Body::Ready(Bytes::from_static(b"{\"model\":\"a\"}")));
     job

@@ -30,11 +30,19 @@ pub trait BodySource: Send + Sync + Debug {
     fn fetch(&self, job: JobId) -> BoxFuture<'_, Result<Bytes, String>>;
 }
 
-/// A request body: in hand when the job has just arrived, fetched when it has waited.
+/// What an attempt needs to begin: the request, with the output so far behind it where the offer says so. In hand when the
+/// job has just arrived, fetched when it has waited.
 #[derive(Clone, Debug)]
 pub enum Body {
     Ready(Bytes),
     Stored(Arc<dyn BodySource>),
+}
+
+/// A body's request, and the output so far that the attempt shall go on behind.
+#[must_use]
+pub fn parted(offer: &Offer, mut body: Bytes) -> (Bytes, Option<Bytes>) {
+    let prefix = offer.prefix_at.map(|at| body.split_off(usize::try_from(at).unwrap_or(usize::MAX).min(body.len())));
+    (body, prefix)
 }
 
 /// A pulled offer. Dropping it unsettled is what a crash looks like: it is delivered again when its hold runs out.

@@ -8,6 +8,7 @@ mod ollama;
 mod openai;
 mod patience;
 mod requests;
+mod resume;
 mod server;
 
 use std::sync::{Arc, Mutex};
@@ -18,16 +19,24 @@ use pullyard_schemas::{Failure, Usage};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::{Call, Chunk, Dialect, Endpoint, Quirks, Secret, Timeouts, client, drive};
+use super::{Call, Chunk, Dialect, Endpoint, Prefill, Quirks, Secret, Timeouts, client, drive};
 use crate::end::{Broken, Finished};
 use server::Server;
 
-const OPENAI: Dialect = Dialect::OpenAi(Quirks { stream_usage: true, max_completion_tokens: false });
+const OPENAI: Dialect = Dialect::OpenAi(Quirks { stream_usage: true, max_completion_tokens: false, prefill: Prefill::None });
 /// Long enough for a busy machine; a test that waits for it has failed.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn call(kind: Kind, stream: bool, body: &Value) -> Call {
-    Call { kind, model: "theirs".into(), stream, body: body.to_string().into(), id: "job-1".to_owned(), created: 1_700_000_000 }
+    Call {
+        kind,
+        model: "theirs".into(),
+        stream,
+        body: body.to_string().into(),
+        prefix: None,
+        id: "job-1".to_owned(),
+        created: 1_700_000_000,
+    }
 }
 
 fn chat(stream: bool) -> Call {
