@@ -117,8 +117,13 @@ impl Engine {
         if job.spec.stream {
             self.group.acks.push(Ack::Close(id));
         }
-        self.recent_order.push_back((self.last, id, now));
-        self.recent.insert(id, (self.last, job));
+        self.keep_recent(job, now);
+    }
+
+    /// A job at rest stays at hand until the read model has its latest event.
+    pub(super) fn keep_recent(&mut self, job: Arc<Job>, now: Timestamp) {
+        self.recent_order.push_back((self.last, job.id, now));
+        self.recent.insert(job.id, (self.last, job));
     }
 
     /// Puts a job where its state says: on the schedule, or on the timers.

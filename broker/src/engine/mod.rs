@@ -5,8 +5,11 @@
 //! is on disk; offers do not wait for the disk, because a client that was promised nothing loses nothing.
 
 mod answer;
+mod bill;
 mod change;
 mod commit;
+#[cfg(test)]
+mod fleet_tests;
 mod handle;
 mod intern;
 mod lanes;

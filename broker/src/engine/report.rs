@@ -3,18 +3,17 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use pullyard_schemas::job::{BodyAt, Event, State};
+use pullyard_schemas::job::{BodyAt, State};
 use pullyard_schemas::work::Report;
-use pullyard_schemas::{Charge, JobId, Timestamp, Token, WorkerId};
+use pullyard_schemas::{JobId, Timestamp, Token, WorkerId};
 use pullyard_worker::transport::{Incoming, Receipt, Word};
 
+use super::bill::Bill;
 use super::commit::Ack;
-use super::recover::update_of;
 use super::timers::Timer;
 use super::turn::Engine;
 use crate::blobs::LARGE;
 use crate::core::decide::{Command, decide};
-use crate::log::Record;
 
 impl Engine {
     pub(super) fn heard(&mut self, incoming: Incoming, now: Timestamp) {
@@ -39,21 +38,17 @@ impl Engine {
         }
         let Word { job, token, worker, report, output } = word;
         let ends = !matches!(report, Report::Started { .. });
+        let live = self.jobs.contains_key(&job);
         match report {
             Report::Started { backend, model } => self.started(job, token, worker, backend, model, now),
+            Report::Completed { charge, .. } | Report::Failed { charge: Some(charge), .. } if !live => {
+                return self.bill(Bill { job, token, worker, charge, receipt }, now);
+            }
             Report::Completed { charge, finish } => {
-                if self.jobs.contains_key(&job) {
-                    self.change_with(job, Command::Complete { token, charge, finish, body: at }, &output, now, None);
-                } else {
-                    self.bill(job, token, charge, now);
-                }
+                self.change_with(job, Command::Complete { token, worker, charge, finish, body: at }, &output, now, None);
             }
             Report::Failed { failure, charge, delivered } => {
-                if self.jobs.contains_key(&job) {
-                    self.change(job, Command::Fail { token, failure, charge, delivered }, now, None);
-                } else if let Some(charge) = charge {
-                    self.bill(job, token, charge, now);
-                }
+                self.change(job, Command::Fail { token, worker, failure, charge, delivered }, now, None);
             }
         }
         if !receipt.is_idle() {
@@ -85,14 +80,6 @@ impl Engine {
         self.timers.set(until, id, Timer::Lease);
         self.lanes.entry(lane).or_default().running += 1;
         self.carry_out(id, events, &Bytes::new(), now);
-    }
-
-    /// A late attempt of a job that has left memory.
-    fn bill(&mut self, id: JobId, token: Token, charge: Charge, now: Timestamp) {
-        let labels = self.recent.get(&id).map(|(_, job)| job.spec.labels.clone()).unwrap_or_default();
-        let envelope = self.envelope(id, Event::Accounted { token, charge, key: labels.key.clone(), class: labels.class.clone() }, now);
-        self.group.updates.extend(update_of(&envelope, &labels, None));
-        self.group.records.push(Record { envelope, body: Bytes::new() });
     }
 
     pub(super) fn fired(&mut self, id: JobId, timer: Timer, now: Timestamp) {

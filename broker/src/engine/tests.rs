@@ -48,11 +48,11 @@ fn rig() -> Rig {
     Rig { handle, transport, reader, task, _dir: dir }
 }
 
-fn lane(target: &str) -> Lane {
+pub(super) fn lane(target: &str) -> Lane {
     Lane { target: target.into(), scope: Scope::Any }
 }
 
-fn new_job(targets: &[&str]) -> NewJob {
+pub(super) fn new_job(targets: &[&str]) -> NewJob {
     let spec = Spec {
         kind: Kind::Chat,
         targets: targets.iter().map(|t| Arc::from(*t)).collect(),
@@ -84,7 +84,7 @@ async fn report(rig: &Rig, delivery: &dyn Delivery, report: Report) {
     rig.transport.report(Word { job, token, worker: WorkerId("w".into()), report, output: Bytes::from_static(b"{}\n") }).await;
 }
 
-fn charge() -> Charge {
+pub(super) fn charge() -> Charge {
     Charge { model: "m".into(), backend: "b".into(), usage: Usage::default(), cost_nanos: 1, busy_ms: 1 }
 }
 

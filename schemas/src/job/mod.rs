@@ -9,4 +9,4 @@ mod state;
 pub use apply::{IllegalEvent, apply, fold};
 pub use event::{BodyAt, Envelope, Event, SCHEMA_VERSION};
 pub use spec::{Decision, Kind, Labels, OnInterrupt, Spec};
-pub use state::{Job, Lease, Outcome, State};
+pub use state::{Job, Lease, Outcome, Past, State};
