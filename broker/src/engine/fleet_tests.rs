@@ -110,6 +110,13 @@ impl Broker {
         self.say(job, token, by, report).await.unwrap();
     }
 
+    /// Waits until the attempt is on its lane.
+    async fn offered(&self, job: JobId, token: u32) {
+        while !self.wire.0.lock().unwrap().contains(&Told::Offered(job, Token(token))) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
     async fn cancel(&self, job: JobId) {
         self.handle.change(job, Command::Cancel { why: "asked".into() }).await.unwrap();
     }
@@ -205,5 +212,73 @@ async fn a_job_that_nobody_knows_any_more_is_billed_once() {
         broker.says(job, 1, by, completed()).await;
     }
     assert_eq!(broker.events(job), ["accounted", "accounted"]);
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_whose_start_was_not_heard_counts_and_its_late_start_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = self::broker(dir.path());
+    let (good, bad) = (broker.submit().await, broker.submit().await);
+    broker.offered(bad, 1).await;
+    broker.told();
+
+    broker.says(good, 1, "w", completed()).await;
+    let unreached = Report::Failed { failure: Failure::new(FailureKind::Connect, "so"), charge: None, delivered: false };
+    broker.says(bad, 1, "w", unreached).await;
+    broker.offered(bad, 2).await;
+    let told = broker.told();
+    broker.says(good, 1, "w", started()).await;
+    broker.says(bad, 1, "w", started()).await;
+
+    assert_eq!(broker.events(good), ["submitted", "leased", "completed"]);
+    assert_eq!(broker.events(bad), ["submitted", "leased", "attempt_failed"]);
+    // The offers are taken back, which nobody runs any more, and the late starts withdraw nothing that lives.
+    assert_eq!(told, [Told::Withdrawn(good, Token(1), None), Told::Withdrawn(bad, Token(1), None), Told::Offered(bad, Token(2))]);
+    assert!(broker.told().iter().all(|told| *told == Told::Withdrawn(good, Token(1), Some(worker("w")))));
+    let lane = broker.handle.stats().await.unwrap().lanes.remove(0);
+    assert_eq!((lane.waiting, lane.offered, lane.running), (0, 1, 0));
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_worker_with_the_same_attempt_is_told_to_stop_and_cannot_end_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = self::broker(dir.path());
+    let job = broker.submit().await;
+    broker.offered(job, 1).await;
+    broker.told();
+
+    for by in ["quick", "slow"] {
+        broker.says(job, 1, by, started()).await;
+    }
+    for by in ["slow", "slow", "quick"] {
+        broker.says(job, 1, by, completed()).await;
+    }
+
+    assert_eq!(broker.told(), [Told::Withdrawn(job, Token(1), Some(worker("slow")))]);
+    assert_eq!(broker.events(job), ["submitted", "leased", "accounted", "completed"]);
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_output_is_kept_once_also_where_it_cannot_lie_beside_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = self::broker(dir.path());
+    let output = Bytes::from(vec![b'x'; crate::blobs::LARGE]);
+    for beside in [true, false] {
+        if !beside {
+            std::fs::remove_dir_all(dir.path().join("blobs")).unwrap();
+        }
+        let job = broker.submit().await;
+        let end = broker.handle.ended(job);
+        for _ in 0..3 {
+            let word = Word { job, token: Token(1), worker: worker("w"), report: completed(), output: output.clone() };
+            broker.words.send(Incoming::Word(word, Receipt::default())).unwrap();
+        }
+        assert_eq!(end.await.unwrap().unwrap().output, output);
+        broker.left_memory(job).await;
+        assert_eq!(broker.events(job), ["submitted", "leased", "completed"]);
+    }
     broker.stop().await;
 }

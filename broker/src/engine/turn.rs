@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use pullyard_schemas::job::{Envelope, Event, Job, SCHEMA_VERSION};
 use pullyard_schemas::{JobId, Lane, Seq, Timestamp, Token};
-use pullyard_worker::transport::{BrokerEnd, Incoming};
+use pullyard_worker::transport::{BrokerEnd, Incoming, Receipt, Word};
 use tokio::sync::{mpsc, oneshot};
 
 use super::bill::{Bill, Remembered};
@@ -83,6 +83,7 @@ pub fn start(
         bodies: HashMap::new(),
         interner,
         blobs: parts.blobs,
+        aside: HashMap::new(),
         inputs: handle.inputs.downgrade(),
         submitted: BTreeSet::new(),
         idempotent: HashMap::new(),
@@ -143,6 +144,8 @@ pub(super) struct Engine {
     pub(super) bodies: HashMap<JobId, InHand>,
     pub(super) interner: Interner,
     pub(super) blobs: Blobs,
+    /// Jobs whose large output is being written, with what was said of it meanwhile.
+    pub(super) aside: HashMap<JobId, Vec<(Word, Receipt)>>,
     /// For what steps aside and comes back.
     pub(super) inputs: mpsc::WeakUnboundedSender<Input>,
     /// Submission seqs of the live jobs: the first is the floor.
@@ -230,7 +233,7 @@ impl Engine {
     fn input(&mut self, input: Input, now: Timestamp) {
         match input {
             Input::Submit(submission) => self.submit(submission, now),
-            Input::Reported(word, receipt, at) => self.reported(word, receipt, at, now),
+            Input::Reported(word, receipt, at) => self.output_back(word, receipt, at, now),
             Input::LookedUp { id, job } => self.looked_up(id, job.as_deref(), now),
             Input::Retain(keep) => {
                 let keep = keep.min(self.projector.cursor().next());
@@ -269,7 +272,7 @@ impl Engine {
         self.fill_touched(now);
         if self.group.is_awaited() || self.group_since.is_some_and(|since| since.elapsed() >= LAZY) {
             self.send_group();
-        } else if !self.group.records.is_empty() {
+        } else if !self.group.records.is_empty() || !self.group.acks.is_empty() {
             self.group_since.get_or_insert_with(Instant::now);
         }
         self.forget(now);
