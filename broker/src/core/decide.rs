@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pullyard_schemas::failure::Remedy;
-use pullyard_schemas::job::{BodyAt, Event, Job, OnInterrupt, Spec, State};
+use pullyard_schemas::job::{BodyAt, Event, Job, Labels, OnInterrupt, Spec, State};
 use pullyard_schemas::{Charge, Failure, FailureKind, Timestamp, Token, WorkerId};
 
 /// A request to change a job.
@@ -23,12 +23,14 @@ pub enum Command {
     },
     Complete {
         token: Token,
+        worker: WorkerId,
         charge: Charge,
         finish: Option<Arc<str>>,
         body: BodyAt,
     },
     Fail {
         token: Token,
+        worker: WorkerId,
         failure: Failure,
         charge: Option<Charge>,
         delivered: bool,
@@ -81,6 +83,8 @@ pub enum Rejection {
     Exists,
     #[error("the attempt no longer holds the lease")]
     Fenced,
+    #[error("the attempt has to be started before it can end")]
+    NotStarted,
     #[error("the job has already ended ({0})")]
     Ended(&'static str),
     #[error("only a parked job can be requeued; this one is {0}")]
@@ -109,10 +113,17 @@ pub fn decide(job: Option<&Job>, command: Command, now: Timestamp, policy: &Poli
     match command {
         Command::Submit { .. } => Err(Rejection::Exists),
         Command::Start { token, worker, backend, model } => start(job, token, worker, backend, model, now, policy),
-        Command::Complete { token, charge, finish, body } => {
-            Ok(vec![if holds(job, token) { Event::Completed { token, charge, finish, body } } else { accounted(job, token, charge) }])
-        }
-        Command::Fail { token, failure, charge, delivered } => Ok(fail(job, token, failure, charge, delivered, now, policy)),
+        Command::Complete { token, .. } | Command::Fail { token, .. } if waits_for(job, token) => Err(Rejection::NotStarted),
+        Command::Complete { token, worker, charge, finish, body } => Ok(if job.is_held_by(token, &worker) {
+            vec![Event::Completed { token, charge, finish, body }]
+        } else {
+            late_bill(job, token, &worker, charge).into_iter().collect()
+        }),
+        Command::Fail { token, worker, failure, charge, delivered } => Ok(if job.is_held_by(token, &worker) {
+            fail(job, token, failure, charge, delivered, now, policy)
+        } else {
+            charge.and_then(|charge| late_bill(job, token, &worker, charge)).into_iter().collect()
+        }),
         Command::LoseLease { token } => Ok(lose(job, token, now, policy)),
         Command::Checkpoint { token, chunks, failed } => Ok(checkpoint(job, token, chunks, failed).into_iter().collect()),
         Command::Cancel { why } => match &job.state {
@@ -151,7 +162,7 @@ fn start(
     policy: &Policy,
 ) -> Result<Vec<Event>, Rejection> {
     match &job.state {
-        State::Queued | State::Deferred { .. } if token == job.next_token => {
+        State::Queued | State::Deferred { .. } if waits_for(job, token) => {
             Ok(vec![Event::Leased { token, worker, backend, model, until: now.after(policy.lease) }])
         }
         // The same worker saying it twice changes nothing.
@@ -160,17 +171,27 @@ fn start(
     }
 }
 
-fn holds(job: &Job, token: Token) -> bool {
-    job.lease().is_some_and(|l| l.token == token)
+/// Whether an attempt with this token may begin.
+#[must_use]
+pub fn waits_for(job: &Job, token: Token) -> bool {
+    matches!(job.state, State::Queued | State::Deferred { .. }) && token == job.next_token
 }
 
-fn accounted(job: &Job, token: Token, charge: Charge) -> Event {
-    Event::Accounted { token, charge, key: job.spec.labels.key.clone(), class: job.spec.labels.class.clone() }
+/// What an attempt that does not hold the lease used is billed when it is told for the first time. That is owed where the
+/// lease ended without it, and where there never was a lease because another worker had been quicker.
+#[must_use]
+pub fn late_bill(job: &Job, token: Token, worker: &WorkerId, charge: Charge) -> Option<Event> {
+    let Labels { key, class } = job.spec.labels.clone();
+    let owed = job.past(token, worker).is_none_or(|past| past.owed);
+    owed.then(|| Event::Accounted { token, worker: Some(worker.clone()), charge, key, class })
 }
 
 /// Keeps the output of an attempt that breaks, where another attempt may go on behind it.
 fn checkpoint(job: &Job, token: Token, chunks: u32, failed: FailureKind) -> Option<Event> {
-    let wanted = job.spec.on_interrupt == OnInterrupt::Continue && chunks > 0 && holds(job, token) && !job.is_kept(token);
+    let wanted = job.spec.on_interrupt == OnInterrupt::Continue
+        && chunks > 0
+        && job.lease().is_some_and(|l| l.token == token)
+        && !job.is_kept(token);
     let spent = job.attempts >= job.max_attempts && failed != FailureKind::Drained;
     // Of output that is wrong in itself, more is no help.
     let wrong = failed == FailureKind::Garbage || failed.remedy() == Remedy::Final;
@@ -178,9 +199,6 @@ fn checkpoint(job: &Job, token: Token, chunks: u32, failed: FailureKind) -> Opti
 }
 
 fn fail(job: &Job, token: Token, failure: Failure, charge: Option<Charge>, delivered: bool, now: Timestamp, policy: &Policy) -> Vec<Event> {
-    if !holds(job, token) {
-        return charge.map(|c| accounted(job, token, c)).into_iter().collect();
-    }
     // What a live client has read cannot be taken back, and is never sent twice: either it is gone on behind, or it is the
     // last of it.
     let told = delivered && job.spec.live && !job.is_kept(token);
@@ -207,7 +225,7 @@ fn fail(job: &Job, token: Token, failure: Failure, charge: Option<Charge>, deliv
 }
 
 fn lose(job: &Job, token: Token, now: Timestamp, policy: &Policy) -> Vec<Event> {
-    if !holds(job, token) {
+    if job.lease().is_none_or(|lease| lease.token != token) {
         return vec![];
     }
     let failure = Failure::new(FailureKind::Connect, "the worker was not heard of in time");

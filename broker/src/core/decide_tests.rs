@@ -1,6 +1,7 @@
 //! Random commands against the promises: at most one live lease, one terminal event, attempts within budget, and
 //! a live job that equals its replay.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -19,12 +20,17 @@ fn spec_with(targets: usize, max_attempts: u32, live: bool, on_interrupt: OnInte
     serde_json::from_value(json).unwrap()
 }
 
+fn worker() -> WorkerId {
+    WorkerId("w".into())
+}
+
 fn charge() -> Charge {
     Charge { model: "m".into(), backend: "b".into(), usage: Usage::default(), cost_nanos: 1, busy_ms: 1 }
 }
 
 fn command() -> impl Strategy<Value = Command> {
     let token = (1u32..6).prop_map(Token);
+    let attempt = (token.clone(), 0..3u8).prop_map(|(token, w)| (token, WorkerId(format!("w{w}").into())));
     let kind = prop::sample::select(vec![
         FailureKind::Timeout,
         FailureKind::Busy,
@@ -35,9 +41,9 @@ fn command() -> impl Strategy<Value = Command> {
         FailureKind::Cancelled,
     ]);
     prop_oneof![
-        4 => (token.clone(), 0..3u8).prop_map(|(token, w)| Command::Start { token, worker: WorkerId(format!("w{w}").into()), backend: "b".into(), model: "m".into() }),
-        2 => token.clone().prop_map(|token| Command::Complete { token, charge: charge(), finish: None, body: BodyAt::Inline }),
-        4 => (token.clone(), kind, any::<bool>()).prop_map(|(token, kind, delivered)| Command::Fail { token, failure: Failure::new(kind, "x"), charge: Some(charge()), delivered }),
+        4 => attempt.clone().prop_map(|(token, worker)| Command::Start { token, worker, backend: "b".into(), model: "m".into() }),
+        2 => attempt.clone().prop_map(|(token, worker)| Command::Complete { token, worker, charge: charge(), finish: None, body: BodyAt::Inline }),
+        4 => (attempt, kind, any::<bool>()).prop_map(|((token, worker), kind, delivered)| Command::Fail { token, worker, failure: Failure::new(kind, "x"), charge: Some(charge()), delivered }),
         2 => token.clone().prop_map(|token| Command::LoseLease { token }),
         2 => (token, 0u32..3).prop_map(|(token, chunks)| Command::Checkpoint { token, chunks, failed: FailureKind::Timeout }),
         1 => Just(Command::Cancel { why: "w".into() }),
@@ -78,7 +84,7 @@ impl Life {
 
     fn start(&mut self) -> Token {
         let token = self.job().next_token;
-        self.give(Command::Start { token, worker: WorkerId("w".into()), backend: "b".into(), model: "m".into() });
+        self.give(Command::Start { token, worker: worker(), backend: "b".into(), model: "m".into() });
         token
     }
 }
@@ -94,13 +100,18 @@ proptest! {
             prop_assert!(life.job().attempts <= life.job().max_attempts);
         }
         let mut live_lease = None;
+        let mut billed = HashSet::new();
         let mut terminal = 0;
         let mut replayed = None;
         for envelope in &life.log {
+            if envelope.event.charge().is_some() {
+                let late = if let Event::Accounted { token, worker, .. } = &envelope.event { Some((*token, worker.clone().unwrap())) } else { None };
+                prop_assert!(billed.insert(late.or(live_lease.clone()).unwrap()), "billed twice");
+            }
             match &envelope.event {
-                Event::Leased { token, .. } => {
+                Event::Leased { token, worker, .. } => {
                     prop_assert!(live_lease.is_none(), "two live leases");
-                    live_lease = Some(*token);
+                    live_lease = Some((*token, worker.clone()));
                 }
                 Event::AttemptFailed { .. } | Event::LeaseLost { .. } => live_lease = None,
                 Event::Completed { .. } | Event::Cancelled { .. } | Event::Expired => { terminal += 1; live_lease = None; }
@@ -119,7 +130,13 @@ fn spent_attempts_on_a_target_lead_to_the_next_one() {
     let mut life = Life::new(spec(2, 4, false));
     for _ in 0..2 {
         let token = life.start();
-        life.give(Command::Fail { token, failure: Failure::new(FailureKind::Backend, "500"), charge: None, delivered: false });
+        life.give(Command::Fail {
+            token,
+            worker: worker(),
+            failure: Failure::new(FailureKind::Backend, "500"),
+            charge: None,
+            delivered: false,
+        });
     }
     assert_eq!(&**life.job().target_name(), "model-1");
     assert!(matches!(life.job().state, State::Deferred { .. } | State::Queued));
@@ -131,16 +148,53 @@ fn a_late_result_is_billed_and_changes_nothing() {
     let late = life.start();
     life.give(Command::LoseLease { token: late });
     let before = life.job().state.clone();
-    let events = life.give(Command::Complete { token: late, charge: charge(), finish: None, body: BodyAt::Inline });
-    assert!(matches!(events.as_slice(), [Event::Accounted { .. }]));
+    let complete = |worker| Command::Complete { token: late, worker, charge: charge(), finish: None, body: BodyAt::Inline };
+    assert!(matches!(life.give(complete(worker())).as_slice(), [Event::Accounted { .. }]));
+    assert_eq!(life.give(complete(worker())), [], "said twice");
     assert_eq!(life.job().state, before);
+}
+
+#[test]
+fn a_second_worker_with_the_same_attempt_is_billed_once_and_cannot_end_it() {
+    let mut life = Life::new(spec(1, 3, false));
+    let token = life.start();
+    let fail = || Command::Fail {
+        token,
+        worker: WorkerId("slower".into()),
+        failure: Failure::new(FailureKind::Cancelled, "fenced"),
+        charge: Some(charge()),
+        delivered: false,
+    };
+    assert!(matches!(life.give(fail()).as_slice(), [Event::Accounted { .. }]));
+    assert_eq!(life.give(fail()), []);
+    let complete = || Command::Complete { token, worker: worker(), charge: charge(), finish: None, body: BodyAt::Inline };
+    assert!(matches!(life.give(complete()).as_slice(), [Event::Completed { .. }]));
+    assert_eq!(life.give(complete()), [], "its charge is known");
+}
+
+#[test]
+fn an_attempt_of_a_job_that_ended_meanwhile_is_billed_once() {
+    for end in [Command::Cancel { why: "asked".into() }, Command::Expire] {
+        let mut life = Life::new(spec(1, 3, false));
+        let token = life.start();
+        life.give(end);
+        let fail = || Command::Fail {
+            token,
+            worker: worker(),
+            failure: Failure::new(FailureKind::Cancelled, "x"),
+            charge: Some(charge()),
+            delivered: false,
+        };
+        assert!(matches!(life.give(fail()).as_slice(), [Event::Accounted { .. }]));
+        assert_eq!(life.give(fail()), []);
+    }
 }
 
 #[test]
 fn text_that_reached_a_live_client_is_never_sent_twice() {
     let mut life = Life::new(spec(2, 5, true));
     let token = life.start();
-    life.give(Command::Fail { token, failure: Failure::new(FailureKind::Backend, "cut"), charge: None, delivered: true });
+    life.give(Command::Fail { token, worker: worker(), failure: Failure::new(FailureKind::Backend, "cut"), charge: None, delivered: true });
     assert!(matches!(life.job().state, State::Parked { .. }));
 }
 
@@ -148,7 +202,13 @@ fn text_that_reached_a_live_client_is_never_sent_twice() {
 fn a_drained_attempt_does_not_count() {
     let mut life = Life::new(spec(1, 1, false));
     let token = life.start();
-    life.give(Command::Fail { token, failure: Failure::new(FailureKind::Drained, "stop"), charge: None, delivered: false });
+    life.give(Command::Fail {
+        token,
+        worker: worker(),
+        failure: Failure::new(FailureKind::Drained, "stop"),
+        charge: None,
+        delivered: false,
+    });
     assert_eq!(life.job().attempts, 0);
     assert_eq!(life.job().state, State::Queued);
 }
@@ -159,7 +219,7 @@ fn retry_after_is_honoured() {
     let token = life.start();
     let mut failure = Failure::new(FailureKind::Busy, "429");
     failure.retry_after_ms = Some(90_000);
-    life.give(Command::Fail { token, failure, charge: None, delivered: false });
+    life.give(Command::Fail { token, worker: worker(), failure, charge: None, delivered: false });
     assert_eq!(life.job().state, State::Deferred { until: Timestamp(91_000) });
 }
 
@@ -168,7 +228,7 @@ fn broken_off(targets: usize, live: bool) -> Life {
     let mut life = Life::new(spec_with(targets, 3, live, OnInterrupt::Continue));
     let token = life.start();
     life.give(Command::Checkpoint { token, chunks: 3, failed: FailureKind::Backend });
-    life.give(Command::Fail { token, failure: Failure::new(FailureKind::Backend, "cut"), charge: None, delivered: true });
+    life.give(Command::Fail { token, worker: worker(), failure: Failure::new(FailureKind::Backend, "cut"), charge: None, delivered: true });
     life
 }
 
@@ -176,7 +236,7 @@ fn cannot(life: &mut Life) {
     life.now = Timestamp(life.now.0 + 10_000);
     let token = life.start();
     let failure = Failure::new(FailureKind::CannotContinue, "no");
-    life.give(Command::Fail { token, failure, charge: None, delivered: false });
+    life.give(Command::Fail { token, worker: worker(), failure, charge: None, delivered: false });
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Commands on live jobs, and what follows from their events.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use pullyard_schemas::job::{BodyAt, Event, Job, Lease, Outcome, State, fold};
@@ -75,6 +76,8 @@ impl Engine {
             return;
         }
         let released = held.as_ref().filter(|_| job.lease().is_none()).map(|lease| (job.lane(), lease.since));
+        // Its start may have been heard with its end.
+        let busy = Duration::from_millis(envelope.event.charge().map_or(0, |charge| charge.busy_ms));
         let labels = job.spec.labels.clone();
         let rests = if job.state.is_at_rest() { self.jobs.remove(&id).map(|job| Arc::new(*job)) } else { None };
         self.count(&envelope.event);
@@ -85,7 +88,7 @@ impl Engine {
         self.group.records.push(Record { envelope, body });
         if let Some((lane, since)) = released {
             self.leases.remove(&id);
-            self.lanes.entry(lane.clone()).or_default().ended(now.since(since));
+            self.lanes.entry(lane.clone()).or_default().ended(now.since(since).max(busy));
             self.touched.push(lane);
         }
         if let Some(job) = rests {
@@ -118,8 +121,13 @@ impl Engine {
         if job.spec.stream {
             self.group.acks.push(Ack::Close(id));
         }
-        self.recent_order.push_back((self.last, id, now));
-        self.recent.insert(id, (self.last, job));
+        self.keep_recent(job, now);
+    }
+
+    /// A job at rest stays at hand until the read model has its latest event.
+    pub(super) fn keep_recent(&mut self, job: Arc<Job>, now: Timestamp) {
+        self.recent_order.push_back((self.last, job.id, now));
+        self.recent.insert(job.id, (self.last, job));
     }
 
     /// Puts a job where its state says: on the schedule, or on the timers.

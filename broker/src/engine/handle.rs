@@ -128,6 +128,11 @@ pub(super) enum Input {
     Submit(Submission),
     /// A report whose output has been written beside the log.
     Reported(Word, Receipt, BodyAt),
+    /// What the read model knows of a job that has late bills.
+    LookedUp {
+        id: JobId,
+        job: Option<Box<Job>>,
+    },
     /// Events before this one are no longer wanted.
     Retain(Seq),
     Change {

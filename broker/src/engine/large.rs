@@ -43,10 +43,14 @@ impl Engine {
         }
     }
 
-    /// A large output steps aside.
-    pub(super) fn output_aside(&mut self, word: Word, receipt: Receipt, now: Timestamp) {
-        // Its worker has nothing left to extend.
-        self.leases.insert(word.job, now.after(self.policy.lease));
+    /// A large output steps aside; what is said of it once more waits until it is back. Its lease is not lost meanwhile:
+    /// its worker has nothing left to extend.
+    pub(super) fn output_aside(&mut self, word: Word, receipt: Receipt) {
+        if let Some(again) = self.aside.get_mut(&word.job) {
+            again.push((word, receipt));
+            return;
+        }
+        self.aside.insert(word.job, Vec::new());
         let (blobs, inputs) = (self.blobs.clone(), self.inputs.clone());
         tokio::task::spawn_blocking(move || {
             // Where that fails the log may still have room, and if not, its way of waiting for room is the right one.
@@ -61,5 +65,14 @@ impl Engine {
                 let _ = inputs.send(Input::Reported(word, receipt, at));
             }
         });
+    }
+
+    /// A large output is written.
+    pub(super) fn output_back(&mut self, word: Word, receipt: Receipt, at: BodyAt, now: Timestamp) {
+        let again = self.aside.remove(&word.job).unwrap_or_default();
+        self.reported(word, receipt, at, now);
+        for (word, receipt) in again {
+            self.told(word, receipt, now);
+        }
     }
 }

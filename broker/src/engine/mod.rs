@@ -5,11 +5,14 @@
 //! is on disk; offers do not wait for the disk, because a client that was promised nothing loses nothing.
 
 mod answer;
+mod bill;
 mod change;
 mod commit;
 mod continued;
 #[cfg(test)]
 mod continued_tests;
+#[cfg(test)]
+mod fleet_tests;
 mod handle;
 mod intern;
 mod lanes;

@@ -12,6 +12,9 @@ use super::intern::Interner;
 use crate::log::{self, LogReader};
 use crate::readmodel::{ProjectorHandle, ReadModel, Update};
 
+/// Ended jobs that still owe a bill, of which so many are kept in memory during the replay.
+const INDEBTED: usize = 10_000;
+
 /// Why the broker cannot start from this log.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -36,6 +39,7 @@ pub(super) fn live_jobs(
     let mut jobs: HashMap<JobId, Box<Job>> = HashMap::new();
     let mut updates = Vec::new();
     let mut illegal = None;
+    let mut indebted = 0;
     reader.replay(floor.min(cursor.next()), &mut |record| {
         let mut envelope = record.envelope;
         let (seq, id, news) = (envelope.seq, envelope.job, envelope.seq > cursor);
@@ -50,8 +54,15 @@ pub(super) fn live_jobs(
                 let by_person = matches!(envelope.event, Event::Requeued { .. } | Event::Cancelled { .. }) && news;
                 let parked = by_person.then(|| read_model.job(id).ok().flatten()).flatten();
                 if parked.is_none() && !matches!(envelope.event, Event::Submitted { .. }) {
-                    // Its submission lies before the floor, so it rests; only its late bills are news.
-                    updates.extend(news.then(|| update_of(&envelope, &Labels::default(), None)).flatten());
+                    // It rests, since before the floor or as the read model is about to learn; only its late bills are news.
+                    if news {
+                        let billed = matches!(envelope.event, Event::Accounted { .. }).then(|| {
+                            projector.send(std::mem::take(&mut updates), floor.min(seq));
+                            projector.catch_up();
+                            apply(Some(read_model.job(id).ok()??), &envelope).ok().map(Arc::new)
+                        });
+                        updates.extend(update_of(&envelope, &Labels::default(), billed.flatten().as_ref()));
+                    }
                     return ControlFlow::Continue(());
                 }
                 apply(parked, &envelope).map(|job| {
@@ -68,9 +79,15 @@ pub(super) fn live_jobs(
                 let rests = job.state.is_at_rest().then(|| Arc::new((**job).clone()));
                 updates.extend(update_of(&envelope, &job.spec.labels, rests.as_ref()));
             }
-            // A parked one may yet be revived.
+            // A parked one may yet be revived, and one that owes a bill may yet get it: then it need not be looked up.
             if job.state.is_terminal() {
-                jobs.remove(&id);
+                let late = matches!(envelope.event, Event::Accounted { .. });
+                if job.past.iter().any(|past| past.owed) && (late || indebted < INDEBTED) {
+                    indebted += usize::from(!late);
+                } else {
+                    indebted -= usize::from(late);
+                    jobs.remove(&id);
+                }
             }
         }
         if updates.len() >= 1000 {
@@ -91,8 +108,8 @@ pub(super) fn live_jobs(
     Ok(live)
 }
 
-/// What the read model learns from an event, if anything; the same live and on replay. `rests` is the job when the event
-/// laid it to rest.
+/// What the read model learns from an event, if anything; the same live and on replay. `rests` is the job when it rests
+/// with this event.
 pub(super) fn update_of(envelope: &Envelope, labels: &Labels, rests: Option<&Arc<Job>>) -> Option<Update> {
     let labels = match &envelope.event {
         Event::Accounted { key, class, .. } => &Labels { key: key.clone(), class: class.clone() },
@@ -103,7 +120,7 @@ pub(super) fn update_of(envelope: &Envelope, labels: &Labels, rests: Option<&Arc
         at: envelope.at,
         charge: envelope.event.charge().map(|charge| (charge.clone(), labels.clone())),
         failed: matches!(envelope.event, Event::AttemptFailed { .. }),
-        rests: rests.filter(|_| !matches!(envelope.event, Event::Accounted { .. })).cloned(),
+        rests: rests.cloned(),
         revived: matches!(envelope.event, Event::Requeued { .. }).then_some(envelope.job),
     };
     (update.charge.is_some() || update.rests.is_some() || update.revived.is_some()).then_some(update)

@@ -3,25 +3,25 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use pullyard_schemas::job::{BodyAt, Event, State};
+use pullyard_schemas::job::{BodyAt, State};
 use pullyard_schemas::work::Report;
-use pullyard_schemas::{Charge, FailureKind, JobId, Timestamp, Token, WorkerId};
+use pullyard_schemas::{FailureKind, JobId, Timestamp, Token, WorkerId};
 use pullyard_worker::transport::{Incoming, Receipt, Word};
 
+use super::bill::Bill;
+use super::change::entry_of;
 use super::commit::Ack;
-use super::recover::update_of;
 use super::timers::Timer;
 use super::turn::Engine;
 use crate::blobs::LARGE;
-use crate::core::decide::{Command, decide};
-use crate::log::Record;
+use crate::core::decide::{Command, decide, waits_for};
 
 impl Engine {
     pub(super) fn heard(&mut self, incoming: Incoming, now: Timestamp) {
         match incoming {
             Incoming::Word(word, receipt) => {
                 let word = self.with_all_output(word);
-                self.reported(word, receipt, BodyAt::Inline, now);
+                self.told(word, receipt, now);
             }
             Incoming::Alive { attempts, .. } => {
                 for (job, token) in attempts {
@@ -34,29 +34,32 @@ impl Engine {
         }
     }
 
+    pub(super) fn told(&mut self, word: Word, receipt: Receipt, now: Timestamp) {
+        self.start_unheard(&word, now);
+        // Only what will be kept is written: another's output of the same attempt must not take its place.
+        let held = self.jobs.get(&word.job).is_some_and(|job| job.is_held_by(word.token, &word.worker));
+        if held && word.output.len() >= LARGE {
+            self.output_aside(word, receipt);
+        } else {
+            self.reported(word, receipt, BodyAt::Inline, now);
+        }
+    }
+
     /// `at` tells where the output is by now.
     pub(super) fn reported(&mut self, word: Word, receipt: Receipt, at: BodyAt, now: Timestamp) {
-        if at == BodyAt::Inline && word.output.len() >= LARGE {
-            self.output_aside(word, receipt, now);
-            return;
-        }
         let Word { job, token, worker, report, output } = word;
         let ends = !matches!(report, Report::Started { .. });
+        let live = self.jobs.contains_key(&job);
         match report {
             Report::Started { backend, model } => self.started(job, token, worker, backend, model, now),
+            Report::Completed { charge, .. } | Report::Failed { charge: Some(charge), .. } if !live => {
+                return self.bill(Bill { job, token, worker, charge, receipt }, now);
+            }
             Report::Completed { charge, finish } => {
-                if self.jobs.contains_key(&job) {
-                    self.change_with(job, Command::Complete { token, charge, finish, body: at }, &output, now, None);
-                } else {
-                    self.bill(job, token, charge, now);
-                }
+                self.change_with(job, Command::Complete { token, worker, charge, finish, body: at }, &output, now, None);
             }
             Report::Failed { failure, charge, delivered } => {
-                if self.jobs.contains_key(&job) {
-                    self.interrupted(job, token, failure.kind, Command::Fail { token, failure, charge, delivered }, now);
-                } else if let Some(charge) = charge {
-                    self.bill(job, token, charge, now);
-                }
+                self.interrupted(job, token, failure.kind, Command::Fail { token, worker, failure, charge, delivered }, now);
             }
         }
         if !receipt.is_idle() {
@@ -64,19 +67,36 @@ impl Engine {
         }
     }
 
-    fn started(&mut self, id: JobId, token: Token, worker: WorkerId, backend: Arc<str>, model: Arc<str>, now: Timestamp) {
-        if let Some(offered) = self.offered.remove(&id) {
-            if offered.token == token {
-                let state = self.lanes.entry(offered.lane).or_default();
-                state.offered = state.offered.saturating_sub(1);
-            } else {
-                self.offered.insert(id, offered);
+    /// An attempt that has ended has begun, though its start was lost or is still on its way: what it did is not thrown
+    /// away.
+    fn start_unheard(&mut self, word: &Word, now: Timestamp) {
+        let (backend, model) = match &word.report {
+            Report::Started { .. } => return,
+            Report::Completed { charge, .. } | Report::Failed { charge: Some(charge), .. } => {
+                (charge.backend.clone(), charge.model.clone())
             }
+            // Nobody says which backend it was that it did not reach.
+            Report::Failed { charge: None, .. } => ("-".into(), "-".into()),
+        };
+        let (id, token) = (word.job, word.token);
+        if !self.jobs.get(&id).is_some_and(|job| waits_for(job, token)) {
+            return;
         }
+        if self.offered.contains_key(&id) {
+            // Offered once more, after a restart, for nothing.
+            self.transport.withdraw(id, token, None);
+        }
+        self.started(id, token, word.worker.clone(), backend, model, now);
+    }
+
+    fn started(&mut self, id: JobId, token: Token, worker: WorkerId, backend: Arc<str>, model: Arc<str>, now: Timestamp) {
+        self.leave_queue(id, token);
         let command = Command::Start { token, worker: worker.clone(), backend, model };
         let decided = self.jobs.get(&id).map(|job| (decide(Some(job), command, now, &self.policy), job.lane()));
         let Some((Ok(events), lane)) = decided else {
-            self.transport.withdraw(id, token, Some(&worker));
+            if !self.is_over(id, token, &worker) {
+                self.transport.withdraw(id, token, Some(&worker));
+            }
             return;
         };
         // Said twice, it is one attempt.
@@ -90,12 +110,27 @@ impl Engine {
         self.carry_out(id, events, &Bytes::new(), now);
     }
 
-    /// A late attempt of a job that has left memory.
-    fn bill(&mut self, id: JobId, token: Token, charge: Charge, now: Timestamp) {
-        let labels = self.recent.get(&id).map(|(_, job)| job.spec.labels.clone()).unwrap_or_default();
-        let envelope = self.envelope(id, Event::Accounted { token, charge, key: labels.key.clone(), class: labels.class.clone() }, now);
-        self.group.updates.extend(update_of(&envelope, &labels, None));
-        self.group.records.push(Record { envelope, body: Bytes::new() });
+    /// A job that starts is no longer offered; after a restart, when it was started before that, it may not even be so.
+    fn leave_queue(&mut self, id: JobId, token: Token) {
+        match self.offered.remove(&id) {
+            Some(offered) if offered.token == token => {
+                let state = self.lanes.entry(offered.lane).or_default();
+                state.offered = state.offered.saturating_sub(1);
+            }
+            Some(other) => drop(self.offered.insert(id, other)),
+            None => {
+                if let Some(job) = self.jobs.get(&id).filter(|job| waits_for(job, token)) {
+                    self.schedule.remove(&entry_of(job));
+                }
+            }
+        }
+    }
+
+    /// Whether this attempt is known to have ended, so that there is nothing to withdraw.
+    pub(super) fn is_over(&self, id: JobId, token: Token, worker: &WorkerId) -> bool {
+        let resting = || self.recent.get(&id).map(|(_, job)| &**job);
+        let job = self.jobs.get(&id).map(|job| &**job).or_else(resting);
+        job.and_then(|job| job.past(token, worker)).is_some_and(|past| !past.owed)
     }
 
     pub(super) fn fired(&mut self, id: JobId, timer: Timer, now: Timestamp) {
@@ -113,7 +148,10 @@ impl Engine {
             }
             Timer::Lease => {
                 let (Some(lease), Some(until)) = (job.lease(), self.leases.get(&id).copied()) else { return };
-                if until > now {
+                if self.aside.contains_key(&id) {
+                    // It has ended, and what it made is being written.
+                    self.timers.set(now.after(self.policy.lease), id, Timer::Lease);
+                } else if until > now {
                     self.timers.set(until, id, Timer::Lease);
                 } else {
                     let (token, worker) = (lease.token, lease.worker.clone());

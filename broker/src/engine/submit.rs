@@ -27,15 +27,15 @@ impl Engine {
         for job in jobs.into_values() {
             let (id, live) = (job.id, job.spec.live && !job.spec.keep);
             // What the attempt used nobody will tell; that it was made is known.
-            let lost = job.lease().map(|lease| (lease.token, unknown_charge(lease, now)));
+            let lost = job.lease().map(|lease| (lease.token, lease.worker.clone(), unknown_charge(lease, now)));
             let abandoned = live && job.spec.idempotency_key.is_none();
             self.recall(&job);
             self.hold(job);
             if abandoned {
                 self.change(id, Command::Cancel { why: "the client's connection ended with the broker".into() }, now, None);
-            } else if let Some((token, charge)) = lost {
+            } else if let Some((token, worker, charge)) = lost {
                 let failure = Failure::new(FailureKind::Drained, "the broker stopped during the attempt");
-                self.change(id, Command::Fail { token, failure, charge: Some(charge), delivered: false }, now, None);
+                self.change(id, Command::Fail { token, worker, failure, charge: Some(charge), delivered: false }, now, None);
             } else {
                 self.place(id, now);
             }

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use pullyard_schemas::job::{Envelope, Event, Job, SCHEMA_VERSION};
 use pullyard_schemas::{JobId, Lane, Seq, Timestamp, Token};
-use pullyard_worker::transport::{BrokerEnd, Incoming};
+use pullyard_worker::transport::{BrokerEnd, Incoming, Receipt, Word};
 use tokio::sync::{mpsc, oneshot};
 
+use super::bill::{Bill, Remembered};
 use super::commit::{self, Committer, Flushing, Group, Stall};
 use super::handle::{End, Handle, Input};
 use super::intern::Interner;
@@ -82,11 +83,14 @@ pub fn start(
         bodies: HashMap::new(),
         interner,
         blobs: parts.blobs,
+        aside: HashMap::new(),
         inputs: handle.inputs.downgrade(),
         submitted: BTreeSet::new(),
         idempotent: HashMap::new(),
         recent: HashMap::new(),
         recent_order: VecDeque::new(),
+        lookups: HashMap::new(),
+        remembered: Remembered::default(),
         schedule: Schedule::new(options.schedule),
         timers: Timers::default(),
         lanes: HashMap::new(),
@@ -105,6 +109,7 @@ pub fn start(
         reader,
         hub: parts.hub,
         projector: parts.projector,
+        read_model: parts.read_model,
         committer,
         stall,
     };
@@ -139,14 +144,19 @@ pub(super) struct Engine {
     pub(super) bodies: HashMap<JobId, InHand>,
     pub(super) interner: Interner,
     pub(super) blobs: Blobs,
+    /// Jobs whose large output is being written, with what was said of it meanwhile.
+    pub(super) aside: HashMap<JobId, Vec<(Word, Receipt)>>,
     /// For what steps aside and comes back.
     pub(super) inputs: mpsc::WeakUnboundedSender<Input>,
     /// Submission seqs of the live jobs: the first is the floor.
     pub(super) submitted: BTreeSet<Seq>,
     pub(super) idempotent: HashMap<Arc<str>, JobId>,
-    /// Jobs at rest that the read model may not have yet, with the event that laid them to rest.
+    /// Jobs at rest that the read model may not have yet, with their latest event that it has to know.
     pub(super) recent: HashMap<JobId, (Seq, Arc<Job>)>,
     pub(super) recent_order: VecDeque<(Seq, JobId, Timestamp)>,
+    /// Late bills of jobs that are being looked up.
+    pub(super) lookups: HashMap<JobId, Vec<Bill>>,
+    pub(super) remembered: Remembered,
     pub(super) schedule: Schedule,
     pub(super) timers: Timers,
     pub(super) lanes: HashMap<Lane, LaneState>,
@@ -167,6 +177,7 @@ pub(super) struct Engine {
     pub(super) reader: Arc<dyn LogReader>,
     pub(super) hub: Arc<OutputHub>,
     pub(super) projector: ProjectorHandle,
+    pub(super) read_model: ReadModel,
     pub(super) committer: Committer,
     pub(super) stall: Stall,
 }
@@ -208,6 +219,7 @@ impl Engine {
             }
             self.finish_turn();
         }
+        self.settle_all().await;
         self.send_group();
         // Before the waiting clients' channels close, so that they can tell a stop from an end.
         inputs.close();
@@ -221,7 +233,8 @@ impl Engine {
     fn input(&mut self, input: Input, now: Timestamp) {
         match input {
             Input::Submit(submission) => self.submit(submission, now),
-            Input::Reported(word, receipt, at) => self.reported(word, receipt, at, now),
+            Input::Reported(word, receipt, at) => self.output_back(word, receipt, at, now),
+            Input::LookedUp { id, job } => self.looked_up(id, job.as_deref(), now),
             Input::Retain(keep) => {
                 let keep = keep.min(self.projector.cursor().next());
                 self.group.retain = Some(self.submitted.first().map_or(keep, |floor| keep.min(*floor)));
@@ -259,7 +272,7 @@ impl Engine {
         self.fill_touched(now);
         if self.group.is_awaited() || self.group_since.is_some_and(|since| since.elapsed() >= LAZY) {
             self.send_group();
-        } else if !self.group.records.is_empty() {
+        } else if !self.group.records.is_empty() || !self.group.acks.is_empty() {
             self.group_since.get_or_insert_with(Instant::now);
         }
         self.forget(now);
@@ -287,7 +300,7 @@ impl Engine {
             self.recent_order.pop_front();
             if self.recent.get(&id).is_some_and(|(of, _)| *of == seq) {
                 self.recent.remove(&id);
-                if let Some(key) = key {
+                if let Some(key) = key.filter(|key| self.idempotent.get(key) == Some(&id)) {
                     self.idempotent.remove(&key);
                 }
             }

@@ -197,7 +197,7 @@ pub(super) mod tests {
             (Event::Cancelled { why: "asked".into() }, b""),
             (Event::Expired, b""),
             (Event::Parked { failure }, b""),
-            (Event::Accounted { token, charge, key: Some("k".into()), class: None }, b""),
+            (Event::Accounted { token, worker: None, charge, key: Some("k".into()), class: None }, b""),
         ];
         (1..).zip(events).map(|(seq, (event, body))| record(seq, event, body)).collect()
     }

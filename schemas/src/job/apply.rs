@@ -1,7 +1,7 @@
 //! The one fold: live and on replay, a job is what `apply` makes of its events.
 
-use super::{Checkpoint, Envelope, Event, Job, Lease, Outcome, Spoken, State};
-use crate::{FailureKind, JobId, Seq, Timestamp, Token};
+use super::{Checkpoint, Envelope, Event, Job, Lease, Outcome, Past, Spoken, State};
+use crate::{FailureKind, JobId, Seq, Timestamp, Token, WorkerId};
 
 /// An event that cannot follow what came before it: a log of another program, or a bug.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -41,6 +41,7 @@ fn begin(envelope: &Envelope) -> Result<Job, IllegalEvent> {
             target: 0,
             failure: None,
             checkpoint: None,
+            past: Vec::new(),
         }),
         Event::Leased { .. }
         | Event::Checkpointed { .. }
@@ -93,6 +94,7 @@ pub fn fold(job: &mut Job, envelope: &Envelope) -> Result<(), IllegalEvent> {
         }
         Event::Completed { token, charge, finish, body } => {
             held(job, *token).ok_or_else(|| illegal(state))?;
+            over(job, false);
             job.state = State::Ended(Outcome::Completed {
                 seq: envelope.seq,
                 charge: Box::new(charge.clone()),
@@ -102,6 +104,7 @@ pub fn fold(job: &mut Job, envelope: &Envelope) -> Result<(), IllegalEvent> {
         }
         Event::AttemptFailed { token, failure, retry_at, counts, .. } => {
             held(job, *token).ok_or_else(|| illegal(state))?;
+            over(job, false);
             if !counts {
                 job.attempts -= 1;
                 job.attempts_here -= 1;
@@ -116,6 +119,7 @@ pub fn fold(job: &mut Job, envelope: &Envelope) -> Result<(), IllegalEvent> {
         }
         Event::LeaseLost { token, retry_at } => {
             held(job, *token).ok_or_else(|| illegal(state))?;
+            over(job, true);
             job.state = retry_state(*retry_at, envelope.at);
         }
         Event::Rerouted { to, .. } => match job.state {
@@ -138,10 +142,12 @@ pub fn fold(job: &mut Job, envelope: &Envelope) -> Result<(), IllegalEvent> {
         },
         Event::Cancelled { why } => {
             not_ended(job).ok_or_else(|| illegal(state))?;
+            over(job, true);
             job.state = State::Ended(Outcome::Cancelled { why: why.clone() });
         }
         Event::Expired => {
             not_ended(job).ok_or_else(|| illegal(state))?;
+            over(job, true);
             job.state = State::Ended(Outcome::Expired);
         }
         Event::Parked { failure } => match job.state {
@@ -150,7 +156,7 @@ pub fn fold(job: &mut Job, envelope: &Envelope) -> Result<(), IllegalEvent> {
             }
             _ => return Err(illegal(state)),
         },
-        Event::Accounted { .. } => {}
+        Event::Accounted { token, worker, .. } => accounted(job, *token, worker.as_ref()),
     }
     job.history.push(envelope.seq);
     job.updated_at = envelope.at;
@@ -172,6 +178,22 @@ fn retry_state(retry_at: Option<Timestamp>, now: Timestamp) -> State {
 
 fn held(job: &Job, token: Token) -> Option<()> {
     job.lease().filter(|l| l.token == token).map(|_| ())
+}
+
+/// The running attempt, if there is one, is about to lose its lease.
+fn over(job: &mut Job, owed: bool) {
+    if let State::Running { lease } = &job.state {
+        job.past.push(Past { token: lease.token, worker: lease.worker.clone(), owed });
+    }
+}
+
+fn accounted(job: &mut Job, token: Token, worker: Option<&WorkerId>) {
+    let made = |past: &&mut Past| past.token == token && worker.is_none_or(|worker| past.worker == *worker);
+    if let Some(past) = job.past.iter_mut().find(made) {
+        past.owed = false;
+    } else if let Some(worker) = worker {
+        job.past.push(Past { token, worker: worker.clone(), owed: false });
+    }
 }
 
 fn not_ended(job: &Job) -> Option<()> {

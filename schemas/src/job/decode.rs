@@ -90,7 +90,13 @@ impl<'de> Deserialize<'de> for Envelope {
             "cancelled" => Event::Cancelled { why: need(flat.why, "why")? },
             "expired" => Event::Expired,
             "parked" => Event::Parked { failure: need(flat.failure, "failure")? },
-            "accounted" => Event::Accounted { token: token()?, charge: need(flat.charge, "charge")?, key: flat.key, class: flat.class },
+            "accounted" => Event::Accounted {
+                token: token()?,
+                worker: flat.worker,
+                charge: need(flat.charge, "charge")?,
+                key: flat.key,
+                class: flat.class,
+            },
             other => return Err(D::Error::custom(format!("there is no event {other:?}"))),
         };
         Ok(Self { seq: flat.seq, at: flat.at, v: flat.v, job: flat.job, event })

@@ -100,6 +100,9 @@ pub enum Event {
     /// It names its own labels because the job may be long forgotten.
     Accounted {
         token: Token,
+        /// Absent in old logs. Two workers may have made the same attempt, and then each is billed.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        worker: Option<WorkerId>,
         charge: Charge,
         #[serde(skip_serializing_if = "Option::is_none")]
         key: Option<Arc<str>>,

@@ -18,6 +18,15 @@ pub struct Lease {
     pub until: Timestamp,
 }
 
+/// An attempt that its job waits for no longer.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Past {
+    pub token: Token,
+    pub worker: WorkerId,
+    /// What it used has not been told yet.
+    pub owed: bool,
+}
+
 /// How a job ended.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
@@ -127,6 +136,10 @@ pub struct Job {
     /// What the next attempt goes on behind; boxed, because few jobs have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<Box<Checkpoint>>,
+    /// Attempts that are over, also those that never held the lease and were billed: so each is billed once, however
+    /// often its report comes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub past: Vec<Past>,
 }
 
 impl Job {
@@ -158,5 +171,16 @@ impl Job {
             State::Running { lease } => Some(lease),
             State::Queued | State::Deferred { .. } | State::Parked { .. } | State::Ended(_) => None,
         }
+    }
+
+    /// Whether this worker has the lease with this token. Two workers may have been handed the same attempt.
+    #[must_use]
+    pub fn is_held_by(&self, token: Token, worker: &WorkerId) -> bool {
+        self.lease().is_some_and(|lease| lease.token == token && lease.worker == *worker)
+    }
+
+    #[must_use]
+    pub fn past(&self, token: Token, worker: &WorkerId) -> Option<&Past> {
+        self.past.iter().find(|past| past.token == token && past.worker == *worker)
     }
 }

@@ -1,0 +1,284 @@
+//! The engine as the broker of a fleet: workers outlive it, and their words come twice, late, or after a restart.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use pullyard_schemas::job::{Event, Past};
+use pullyard_schemas::work::{Offer, Report};
+use pullyard_schemas::{Failure, FailureKind, JobId, Seq, Timestamp, Token, WorkerId};
+use pullyard_worker::transport::{Body, BrokerEnd, Incoming, Receipt, Word};
+use tokio::sync::{mpsc, oneshot};
+
+use super::tests::{charge, lane, new_job};
+use super::*;
+use crate::blobs::Blobs;
+use crate::core::decide::{Command, Policy};
+use crate::log::{self, EventLog, FileLog, LogReader};
+use crate::readmodel::{self, ReadModel};
+
+/// What the engine has told its workers.
+#[derive(Debug, Default)]
+struct Wire(Mutex<Vec<Told>>);
+
+#[derive(Clone, Debug, PartialEq)]
+enum Told {
+    Offered(JobId, Token),
+    Withdrawn(JobId, Token, Option<WorkerId>),
+    AskedForOutput(JobId, Token, WorkerId),
+}
+
+impl BrokerEnd for Wire {
+    fn offer(&self, offer: Offer, _: Body) {
+        self.0.lock().unwrap().push(Told::Offered(offer.job, offer.token));
+    }
+
+    fn withdraw(&self, job: JobId, token: Token, worker: Option<&WorkerId>) {
+        self.0.lock().unwrap().push(Told::Withdrawn(job, token, worker.cloned()));
+    }
+
+    fn repeat_output(&self, job: JobId, token: Token, worker: &WorkerId) {
+        self.0.lock().unwrap().push(Told::AskedForOutput(job, token, worker.clone()));
+    }
+}
+
+struct Broker {
+    handle: Handle,
+    wire: Arc<Wire>,
+    words: mpsc::UnboundedSender<Incoming>,
+    reader: Arc<dyn LogReader>,
+    model: ReadModel,
+    task: tokio::task::JoinHandle<()>,
+}
+
+/// A broker on this folder, with a lane `a` of two slots.
+fn broker(dir: &Path) -> Broker {
+    let (log, _) = FileLog::open(dir.join("log"), log::Options::default()).unwrap();
+    let reader = log.reader();
+    let (model, _) = ReadModel::open(&dir.join("read"), reader.clone(), log.last()).unwrap();
+    let (words, heard) = mpsc::unbounded_channel();
+    let wire = Arc::new(Wire::default());
+    let parts = Parts {
+        log: Box::new(log),
+        projector: readmodel::spawn(model.clone()).unwrap(),
+        read_model: model.clone(),
+        blobs: Blobs::open(&dir.join("blobs")).unwrap(),
+        hub: Arc::new(OutputHub::default()),
+        clock: crate::yard::wall_clock,
+    };
+    let policy = Policy { backoff_base: Duration::from_millis(1), backoff_max: Duration::from_millis(1), lease: Duration::from_secs(60) };
+    let options = Options { policy, schedule: Default::default(), flush_before_answers: true, flush_every: Duration::from_millis(5) };
+    let (handle, task) = start(parts, options, wire.clone(), heard).unwrap();
+    handle.capacity(vec![(lane("a"), Capacity { slots: 2, alive: true })]);
+    Broker { handle, wire, words, reader, model, task }
+}
+
+fn worker(name: &str) -> WorkerId {
+    WorkerId(name.into())
+}
+
+fn started() -> Report {
+    Report::Started { backend: "b".into(), model: "m".into() }
+}
+
+fn completed() -> Report {
+    Report::Completed { charge: charge(), finish: None }
+}
+
+fn failed(kind: FailureKind) -> Report {
+    Report::Failed { failure: Failure::new(kind, "so"), charge: Some(charge()), delivered: false }
+}
+
+impl Broker {
+    async fn submit(&self) -> JobId {
+        self.handle.submit(new_job(&["a"])).await.unwrap().view.job.id
+    }
+
+    /// Resolves when the transport need not keep the word any longer.
+    fn say(&self, job: JobId, token: u32, by: &str, report: Report) -> oneshot::Receiver<()> {
+        let (kept, is_kept) = oneshot::channel();
+        let word = Word { job, token: Token(token), worker: worker(by), report, output: Bytes::from_static(b"{}\n") };
+        let kept = Mutex::new(Some(kept));
+        let receipt = Receipt::new(move || drop(kept.lock().unwrap().take().map(|kept| kept.send(()))));
+        self.words.send(Incoming::Word(word, receipt)).unwrap();
+        is_kept
+    }
+
+    async fn says(&self, job: JobId, token: u32, by: &str, report: Report) {
+        self.say(job, token, by, report).await.unwrap();
+    }
+
+    /// Waits until the attempt is on its lane.
+    async fn offered(&self, job: JobId, token: u32) {
+        while !self.wire.0.lock().unwrap().contains(&Told::Offered(job, Token(token))) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    async fn cancel(&self, job: JobId) {
+        self.handle.change(job, Command::Cancel { why: "asked".into() }).await.unwrap();
+    }
+
+    /// Waits until only the read model and the log know the job.
+    async fn left_memory(&self, job: JobId) {
+        let gone = async {
+            while self.handle.get(job).await.is_some() {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), gone).await.unwrap();
+    }
+
+    /// The names of a job's events in the log.
+    fn events(&self, job: JobId) -> Vec<&'static str> {
+        let mut events = Vec::new();
+        let mut each = |record: log::Record| {
+            events.extend((record.envelope.job == job).then(|| record.envelope.event.name()));
+            ControlFlow::Continue(())
+        };
+        self.reader.replay(Seq(1), &mut each).unwrap();
+        events
+    }
+
+    fn told(&self) -> Vec<Told> {
+        std::mem::take(&mut self.wire.0.lock().unwrap())
+    }
+
+    async fn stop(self) {
+        self.handle.stop();
+        self.task.await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_report_of_a_job_that_left_memory_is_billed_once_whatever_comes_between() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = self::broker(dir.path());
+    let job = broker.submit().await;
+    broker.says(job, 1, "w", started()).await;
+    broker.cancel(job).await;
+    broker.left_memory(job).await;
+
+    let (first, second) = (broker.say(job, 1, "w", completed()), broker.say(job, 1, "w", completed()));
+    (first.await.unwrap(), second.await.unwrap());
+    broker.left_memory(job).await;
+    broker.says(job, 1, "w", failed(FailureKind::Cancelled)).await;
+
+    let billed = ["submitted", "leased", "cancelled", "accounted"];
+    assert_eq!(broker.events(job), billed);
+    assert_eq!(broker.model.job(job).unwrap().unwrap().history.len(), 4, "the job's events show the bill");
+    broker.stop().await;
+    let broker = self::broker(dir.path());
+    broker.says(job, 1, "w", completed()).await;
+    assert_eq!(broker.events(job), billed);
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_model_made_anew_has_the_same_late_bills() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = self::broker(dir.path());
+    let (one, other) = (broker.submit().await, broker.submit().await);
+    for job in [one, other] {
+        broker.says(job, 1, "w", started()).await;
+        broker.cancel(job).await;
+        broker.left_memory(job).await;
+        broker.says(job, 1, "w", completed()).await;
+        // Never had the lease, which a replay cannot know beforehand.
+        broker.says(job, 1, "slower", completed()).await;
+        broker.left_memory(job).await;
+    }
+    let rows = broker.model.dump().unwrap();
+    let history = broker.model.job(one).unwrap().unwrap().history;
+    broker.stop().await;
+    std::fs::remove_dir_all(dir.path().join("read")).unwrap();
+
+    let broker = self::broker(dir.path());
+
+    assert_eq!(broker.model.job(one).unwrap().unwrap().history, history);
+    let jobs = |rows: &[readmodel::KeyValue]| rows.iter().filter(|(key, _)| key[0] != b'!').cloned().collect::<Vec<_>>();
+    assert_eq!(jobs(&broker.model.dump().unwrap()), jobs(&rows));
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_nobody_knows_any_more_is_billed_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = self::broker(dir.path());
+    let job = JobId::new();
+    for by in ["w", "w", "other", "w", "other"] {
+        broker.says(job, 1, by, completed()).await;
+    }
+    assert_eq!(broker.events(job), ["accounted", "accounted"]);
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_whose_start_was_not_heard_counts_and_its_late_start_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = self::broker(dir.path());
+    let (good, bad) = (broker.submit().await, broker.submit().await);
+    broker.offered(bad, 1).await;
+    broker.told();
+
+    broker.says(good, 1, "w", completed()).await;
+    let unreached = Report::Failed { failure: Failure::new(FailureKind::Connect, "so"), charge: None, delivered: false };
+    broker.says(bad, 1, "w", unreached).await;
+    broker.offered(bad, 2).await;
+    let told = broker.told();
+    broker.says(good, 1, "w", started()).await;
+    broker.says(bad, 1, "w", started()).await;
+
+    assert_eq!(broker.events(good), ["submitted", "leased", "completed"]);
+    assert_eq!(broker.events(bad), ["submitted", "leased", "attempt_failed"]);
+    // The offers are taken back, which nobody runs any more, and the late starts withdraw nothing that lives.
+    assert_eq!(told, [Told::Withdrawn(good, Token(1), None), Told::Withdrawn(bad, Token(1), None), Told::Offered(bad, Token(2))]);
+    assert!(broker.told().iter().all(|told| *told == Told::Withdrawn(good, Token(1), Some(worker("w")))));
+    let lane = broker.handle.stats().await.unwrap().lanes.remove(0);
+    assert_eq!((lane.waiting, lane.offered, lane.running), (0, 1, 0));
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_worker_with_the_same_attempt_is_told_to_stop_and_cannot_end_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = self::broker(dir.path());
+    let job = broker.submit().await;
+    broker.offered(job, 1).await;
+    broker.told();
+
+    for by in ["quick", "slow"] {
+        broker.says(job, 1, by, started()).await;
+    }
+    for by in ["slow", "slow", "quick"] {
+        broker.says(job, 1, by, completed()).await;
+    }
+
+    assert_eq!(broker.told(), [Told::Withdrawn(job, Token(1), Some(worker("slow")))]);
+    assert_eq!(broker.events(job), ["submitted", "leased", "accounted", "completed"]);
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_output_is_kept_once_also_where_it_cannot_lie_beside_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = self::broker(dir.path());
+    let output = Bytes::from(vec![b'x'; crate::blobs::LARGE]);
+    for beside in [true, false] {
+        if !beside {
+            std::fs::remove_dir_all(dir.path().join("blobs")).unwrap();
+        }
+        let job = broker.submit().await;
+        let end = broker.handle.ended(job);
+        for _ in 0..3 {
+            let word = Word { job, token: Token(1), worker: worker("w"), report: completed(), output: output.clone() };
+            broker.words.send(Incoming::Word(word, Receipt::default())).unwrap();
+        }
+        assert_eq!(end.await.unwrap().unwrap().output, output);
+        broker.left_memory(job).await;
+        assert_eq!(broker.events(job), ["submitted", "leased", "completed"]);
+    }
+    broker.stop().await;
+}
