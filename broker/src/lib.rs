@@ -3,6 +3,7 @@
 //! - [`core`]: pure decisions: what a command does to a job, who goes next, where a request goes.
 //! - [`engine`]: the single owner of live jobs. Everyone else holds its [`Handle`](engine::Handle).
 //! - [`log`], [`blobs`]: the truth, on disk. [`readmodel`]: what is at rest, folded from it.
+//! - [`fleet`]: the workers as the broker sees them.
 //! - [`http`]: the APIs. [`cli`]: the command line. [`config`]: the file.
 //! - [`yard`]: puts them together in one process.
 //!
@@ -13,6 +14,7 @@ pub mod cli;
 pub mod config;
 pub mod core;
 pub mod engine;
+pub mod fleet;
 pub mod http;
 pub mod log;
 pub mod readmodel;

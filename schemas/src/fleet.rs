@@ -4,10 +4,46 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Timestamp, WorkerId};
+use crate::{Scope, Timestamp, WorkerId};
 
 /// The version of everything that passes between broker and worker. Those that differ do not work together.
 pub const PROTOCOL: u32 = 1;
+
+/// What a worker says first. Nothing is pulled before the broker has said [`Welcome`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Hello {
+    pub protocol: u32,
+    pub worker: WorkerId,
+    pub instance: Arc<str>,
+    /// Of the program.
+    pub version: Arc<str>,
+}
+
+/// What a worker has to know of its broker.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Welcome {
+    /// Of the broker's program.
+    pub version: Arc<str>,
+    /// How long the broker lets a worker be silent.
+    pub lease_ms: u64,
+}
+
+impl Hello {
+    /// The broker's answer.
+    ///
+    /// # Errors
+    /// For people: what does not fit, and what would.
+    pub fn answer(&self, broker: Welcome) -> Result<Welcome, String> {
+        if self.protocol == PROTOCOL {
+            return Ok(broker);
+        }
+        let (worker, theirs) = (&self.version, self.protocol);
+        Err(format!(
+            "worker `{}` (pullyard {worker}) speaks protocol {theirs} and this broker (pullyard {}) protocol {PROTOCOL}; run the same version on both",
+            self.worker, broker.version
+        ))
+    }
+}
 
 /// A worker process as it sees itself now.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -36,6 +72,40 @@ pub enum Mode {
     Draining,
 }
 
+impl Mode {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Paused => "paused",
+            Self::Draining => "draining",
+        }
+    }
+}
+
+/// What a worker can be told to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Order {
+    Pause,
+    Resume,
+    /// There is no way back from it.
+    Drain,
+}
+
+impl Order {
+    pub const ALL: [Self; 3] = [Self::Pause, Self::Resume, Self::Drain];
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Drain => "drain",
+        }
+    }
+}
+
 /// One model server that a worker fronts.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct BackendCard {
@@ -48,16 +118,34 @@ pub struct BackendCard {
     pub busy: u32,
     /// Nothing is pulled because too much failed.
     pub broken: bool,
+    /// Nothing is pulled because it is not the hour for it.
+    #[serde(default)]
+    pub closed: bool,
     /// Why it did not tell its models when it was last asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Arc<str>>,
-    /// Output tokens per second over the last attempts; absent before the first.
+    /// Output tokens per second of the time that attempts took, over about the last ten that had output; absent before the
+    /// first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens_per_second: Option<f64>,
     /// Nobody configured it: it was looked for.
     #[serde(default)]
     pub discovered: bool,
     pub models: Vec<ModelCard>,
+}
+
+impl BackendCard {
+    /// Whether it pulls jobs of this scope. Broker and worker ask the same question, so that both know the same lanes.
+    #[must_use]
+    pub fn serves(&self, scope: Scope) -> bool {
+        self.local || scope == Scope::Any
+    }
+
+    /// Whether an attempt could begin here as soon as a slot is free.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        !self.broken && !self.closed && self.failure.is_none()
+    }
 }
 
 /// A model that a backend has; `None` where it does not tell.

@@ -31,7 +31,9 @@ pub(crate) struct Verdict {
     pub(crate) failure: Option<Failure>,
     /// Whether the backend had a part in it.
     pub(crate) asked: bool,
+    /// Of prompt and reply.
     pub(crate) tokens: u64,
+    pub(crate) output_tokens: u64,
 }
 
 /// Output as it is kept: a single line is kept as it came.
@@ -107,7 +109,8 @@ pub(crate) async fn run(around: Surroundings, delivery: Box<dyn Delivery>, model
     };
     let (report, output, verdict) = match ended {
         Ok(done) => {
-            let verdict = Verdict { failure: None, asked, tokens: done.usage.prompt + done.usage.completion };
+            let verdict =
+                Verdict { failure: None, asked, tokens: done.usage.prompt + done.usage.completion, output_tokens: done.usage.completion };
             (Report::Completed { charge: charge(done.usage), finish: done.finish }, lines.finish(), verdict)
         }
         Err(broken) => {
@@ -119,7 +122,8 @@ pub(crate) async fn run(around: Surroundings, delivery: Box<dyn Delivery>, model
                 tracing::info!(%job, attempt = %token, backend = %around.backend, kind = %kind.as_str(), "attempt failed: {message}");
             }
             let tokens = broken.usage.map_or(0, |u| u.prompt + u.completion);
-            let verdict = Verdict { failure: Some(broken.failure.clone()), asked, tokens };
+            let output_tokens = broken.usage.map_or(0, |u| u.completion);
+            let verdict = Verdict { failure: Some(broken.failure.clone()), asked, tokens, output_tokens };
             // An attempt that no backend worked on used nothing and costs nothing.
             let reached = asked && (broken.usage.is_some() || !idle(broken.failure.kind));
             let charge = reached.then(|| charge(broken.usage.unwrap_or_default()));

@@ -1,30 +1,31 @@
 //! The pull loop: a backend takes a job only when it has a free slot, and nothing else stands against it.
 
-use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use pullyard_schemas::fleet::Mode;
 use pullyard_schemas::work::Offer;
-use pullyard_schemas::{FailureKind, JobId, Lane, Usage, WorkerId};
+use pullyard_schemas::{Lane, Usage, WorkerId};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::attempt::{self, Surroundings, Verdict};
-use crate::breaker::{self, Allowance, Breaker};
+use crate::attempt::{self, Surroundings};
+use crate::breaker::{self, Breaker};
 use crate::end::{Broken, Finished};
-use crate::limits::PerMinute;
+use crate::gate::{Change, Gate};
+use crate::leave::Asker;
+use crate::limits::{Account, Accounts, Quota};
+use crate::slots::{AllSlots, Load};
 use crate::transport::{BoxFuture, Delivery, Place, WorkerEnd};
 
 /// A pull that finds nothing is repeated after this long.
 const PULL: Duration = Duration::from_secs(20);
 /// More than this is never pulled at once, so that one worker does not take what another could start sooner.
 const AT_ONCE: usize = 16;
-/// How long a backend that said that it is full, but not for how long, is left alone.
-const BUSY: Duration = Duration::from_millis(250);
 
 /// What runs an attempt at a backend.
 pub trait Executor: Send + Sync + Debug {
@@ -62,10 +63,8 @@ pub struct BackendSpec {
     pub slots: usize,
     /// Who of several waiting backends goes first: the lowest. One that has to load a model first counts as one higher.
     pub rank: u8,
-    /// Requests per minute.
-    pub rpm: Option<u32>,
-    /// Tokens per minute, of prompts and replies together.
-    pub tpm: Option<u32>,
+    /// Whose limits it shares with others; `None`: it has none.
+    pub account: Option<Account>,
     pub breaker: breaker::Options,
     /// How long it stays with the lane it served last while others wait, because changing models costs time.
     pub max_swap_wait: Duration,
@@ -73,10 +72,34 @@ pub struct BackendSpec {
 }
 
 /// How a backend does, as of its last attempts.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Health {
     /// Nothing is pulled because too much failed.
     pub broken: bool,
+    /// Attempts that run now, those from before a change of its settings too.
+    pub busy: u32,
+    /// Output tokens per second of the time that attempts took, over about the last ten that had output.
+    pub tokens_per_second: Option<f64>,
+}
+
+/// A backend as who added it sees it.
+#[derive(Clone, Debug)]
+pub struct Watched {
+    broken: watch::Receiver<bool>,
+    load: Arc<Load>,
+}
+
+impl Watched {
+    #[must_use]
+    pub fn health(&self) -> Health {
+        Health { broken: *self.broken.borrow(), busy: self.load.busy(), tokens_per_second: self.load.tokens_per_second() }
+    }
+
+    /// Resolves when it breaks or recovers; `false` when nothing pulls for it any more. How busy it is changes with every
+    /// attempt, and is not told.
+    pub async fn changed(&mut self) -> bool {
+        self.broken.changed().await.is_ok()
+    }
 }
 
 /// Backends that pull; stops with [`Self::drain`].
@@ -84,47 +107,42 @@ pub struct Health {
 pub struct Worker {
     id: WorkerId,
     transport: Arc<dyn WorkerEnd>,
+    quota: Arc<dyn Quota>,
     extend_every: Duration,
+    mode: watch::Sender<Mode>,
     stop: CancellationToken,
     abort: CancellationToken,
     attempts: TaskTracker,
-    /// Of each backend, by its name.
-    slots: Mutex<HashMap<Arc<str>, Slots>>,
-}
-
-/// A backend's slots. They outlive a change of its settings, because what runs then still holds them.
-#[derive(Debug)]
-struct Slots {
-    free: Arc<Semaphore>,
-    total: usize,
+    slots: AllSlots,
 }
 
 impl Worker {
-    /// `hold` is how long the transport lets a delivery go without being extended.
-    #[must_use]
+    /// `hold` is how long a delivery may go without being extended. Accounts are shared within this process, unless
+    /// [`Self::with_quota`] says otherwise.
     pub fn new(id: WorkerId, transport: Arc<dyn WorkerEnd>, hold: Duration) -> Self {
         let extend_every = (hold / 3).max(Duration::from_millis(10));
         Self {
             id,
             transport,
+            quota: Arc::new(Accounts::default()),
             extend_every,
+            mode: watch::Sender::new(Mode::Active),
             stop: CancellationToken::new(),
             abort: CancellationToken::new(),
             attempts: TaskTracker::new(),
-            slots: Mutex::default(),
+            slots: AllSlots::default(),
         }
     }
 
+    #[must_use]
+    pub fn with_quota(self, quota: Arc<dyn Quota>) -> Self {
+        Self { quota, ..self }
+    }
+
     /// Starts to pull for a backend, until `removed` fires or the worker drains.
-    pub fn add(&self, spec: BackendSpec, lanes: watch::Receiver<Arc<[Serving]>>, removed: &CancellationToken) -> watch::Receiver<Health> {
-        let (health, seen) = watch::channel(Health::default());
-        let now = Instant::now();
-        let gate = Gate {
-            breaker: Breaker::new(spec.breaker),
-            rpm: spec.rpm.map(|n| PerMinute::new(n, now)),
-            tpm: spec.tpm.map(|n| PerMinute::new(n, now)),
-            busy_until: now,
-        };
+    pub fn add(&self, spec: BackendSpec, lanes: watch::Receiver<Arc<[Serving]>>, removed: &CancellationToken) -> Watched {
+        let (broken, seen) = watch::channel(false);
+        let gate = Gate::new(Breaker::new(spec.breaker), Instant::now());
         let around = Surroundings {
             transport: self.transport.clone(),
             worker: self.id.clone(),
@@ -133,14 +151,19 @@ impl Worker {
             extend_every: self.extend_every,
             abort: self.abort.clone(),
         };
+        let (slots, load) = self.slots.of(&spec.name, spec.slots);
+        let watched = Watched { broken: seen, load: load.clone() };
         let puller = Puller {
-            slots: self.slots(&spec),
+            slots,
+            load,
+            asker: Asker::new(self.quota.clone(), spec.account.clone(), spec.name.clone()),
             spec,
             gate: Arc::new((Mutex::new(gate), Notify::new())),
+            mode: self.mode.subscribe(),
             around,
             attempts: self.attempts.clone(),
             last: None,
-            health,
+            broken,
         };
         let (stop, removed) = (self.stop.clone(), removed.clone());
         self.attempts.spawn(async move {
@@ -150,32 +173,50 @@ impl Worker {
                 () = removed.cancelled() => {}
             }
         });
-        seen
+        watched
     }
 
-    /// The backend's slots, as many as it shall have now.
-    fn slots(&self, spec: &BackendSpec) -> Arc<Semaphore> {
-        let mut all = lock(&self.slots);
-        let slots = all.entry(spec.name.clone()).or_insert_with(|| Slots { free: Arc::new(Semaphore::new(0)), total: 0 });
-        slots.free.add_permits(spec.slots.saturating_sub(slots.total));
-        let surplus = slots.total.saturating_sub(spec.slots);
-        let held = surplus - slots.free.forget_permits(surplus);
-        if held > 0 {
-            // They go as the attempts that hold them end.
-            let (free, held) = (slots.free.clone(), u32::try_from(held).unwrap_or(u32::MAX));
-            tokio::spawn(async move {
-                if let Ok(permits) = free.acquire_many_owned(held).await {
-                    permits.forget();
-                }
-            });
-        }
-        slots.total = spec.slots;
-        slots.free.clone()
+    #[must_use]
+    pub fn id(&self) -> &WorkerId {
+        &self.id
+    }
+
+    /// Whether it pulls, and what changes in that.
+    #[must_use]
+    pub fn mode(&self) -> watch::Receiver<Mode> {
+        self.mode.subscribe()
+    }
+
+    /// Pulls nothing until [`Self::resume`]; what runs goes on. A worker that drains stays so.
+    pub fn pause(&self) -> Mode {
+        self.turn(Mode::Active, Mode::Paused)
+    }
+
+    pub fn resume(&self) -> Mode {
+        self.turn(Mode::Paused, Mode::Active)
+    }
+
+    fn turn(&self, from: Mode, to: Mode) -> Mode {
+        self.mode.send_if_modified(|mode| {
+            let turns = *mode == from;
+            if turns {
+                *mode = to;
+            }
+            turns
+        });
+        *self.mode.borrow()
+    }
+
+    /// Pulls nothing ever again; what runs goes on. The first half of [`Self::drain`].
+    pub fn stop_pulling(&self) -> Mode {
+        self.mode.send_replace(Mode::Draining);
+        self.stop.cancel();
+        Mode::Draining
     }
 
     /// Stops pulling, lets running attempts end until `patience` is over, and gives the rest back.
     pub async fn drain(&self, patience: Duration) {
-        self.stop.cancel();
+        self.stop_pulling();
         self.attempts.close();
         if tokio::time::timeout(patience, self.attempts.wait()).await.is_err() {
             self.abort.cancel();
@@ -184,86 +225,19 @@ impl Worker {
     }
 }
 
-/// What stands against pulling, apart from slots.
-#[derive(Debug)]
-struct Gate {
-    breaker: Breaker,
-    rpm: Option<PerMinute>,
-    tpm: Option<PerMinute>,
-    busy_until: Instant,
-}
-
-/// What an attempt's end changed for its backend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Change {
-    Broken,
-    Recovered,
-}
-
-impl Gate {
-    /// How many may be pulled, or when to look again; `None`: when an attempt has ended.
-    fn open(&mut self, now: Instant) -> Result<usize, Option<Instant>> {
-        if self.busy_until > now {
-            return Err(Some(self.busy_until));
-        }
-        let mut many = match self.breaker.allowance(now) {
-            Allowance::All => usize::MAX,
-            Allowance::Probe => 1,
-            Allowance::Nothing(until) => return Err(until),
-        };
-        for bucket in [&mut self.rpm, &mut self.tpm].into_iter().flatten() {
-            many = many.min(bucket.ready(now).map_err(|wait| Some(now + wait))?);
-        }
-        Ok(many)
-    }
-
-    fn pulled(&mut self, jobs: usize, now: Instant) {
-        if jobs > 0 {
-            self.breaker.started(now);
-        }
-        if let Some(rpm) = &mut self.rpm {
-            rpm.spend(jobs as u64, now);
-        }
-    }
-
-    fn judge(&mut self, job: JobId, verdict: &Verdict, now: Instant) -> Option<Change> {
-        if let Some(tpm) = &mut self.tpm {
-            tpm.spend(verdict.tokens, now);
-        }
-        let Some(failure) = &verdict.failure else {
-            return self.breaker.succeeded().then_some(Change::Recovered);
-        };
-        match failure.kind {
-            // It was never asked.
-            _ if !verdict.asked => {}
-            FailureKind::Connect | FailureKind::Unauthorized => return self.breaker.failed(None, now).then_some(Change::Broken),
-            FailureKind::Timeout | FailureKind::Backend | FailureKind::Garbage => {
-                return self.breaker.failed(Some(job), now).then_some(Change::Broken);
-            }
-            FailureKind::Busy => self.busy_until = self.busy_until.max(now + failure.retry_after().unwrap_or(BUSY)),
-            // The request's fault, or ours.
-            FailureKind::NoModel
-            | FailureKind::BadRequest
-            | FailureKind::ContextLength
-            | FailureKind::CannotContinue
-            | FailureKind::Cancelled
-            | FailureKind::Drained => {}
-        }
-        self.breaker.undecided();
-        None
-    }
-}
-
 struct Puller {
     spec: BackendSpec,
     slots: Arc<Semaphore>,
+    load: Arc<Load>,
+    asker: Asker,
     /// Notified when an attempt has ended.
     gate: Arc<(Mutex<Gate>, Notify)>,
+    mode: watch::Receiver<Mode>,
     around: Surroundings,
     attempts: TaskTracker,
     /// The lane served last, and since when without a change.
     last: Option<(Lane, Instant)>,
-    health: watch::Sender<Health>,
+    broken: watch::Sender<bool>,
 }
 
 impl Puller {
@@ -277,6 +251,10 @@ impl Puller {
                 }
                 continue;
             }
+            // The worker's end is not seen here, but where this was spawned.
+            if self.mode.wait_for(|mode| *mode == Mode::Active).await.is_err() {
+                return;
+            }
             let Ok(permit) = self.slots.clone().acquire_owned().await else { return };
             let many = self.allowed().await;
             let mut permits = vec![permit];
@@ -285,13 +263,20 @@ impl Puller {
             {
                 permits.push(permit);
             }
+            // Both may take long, so that everything else is looked at once more behind them.
+            let Some(mut leave) = self.asker.leave(permits.len()).await else { continue };
+            let open = lock(&self.gate.0).open(Instant::now());
+            let (Ok(many), Mode::Active) = (open, *self.mode.borrow()) else { continue };
+            permits.truncate(many.min(leave.jobs()));
             turn = turn.wrapping_add(1);
             let order = self.order(&serving, turn);
             let pulled = tokio::select! {
-                pulled = self.around.transport.pull(&order, permits.len(), PULL) => pulled,
+                pulled = self.around.transport.pull(&order, permits.len(), PULL.min(leave.keep())) => pulled,
                 changed = lanes.changed() => if changed.is_err() { return } else { continue },
+                changed = self.mode.changed() => if changed.is_err() { return } else { continue },
             };
             lock(&self.gate.0).pulled(pulled.len(), Instant::now());
+            leave.used(pulled.len());
             for delivery in pulled {
                 let Some(permit) = permits.pop() else { break };
                 self.start(delivery, permit, &serving);
@@ -299,7 +284,7 @@ impl Puller {
         }
     }
 
-    /// Waits until something may be pulled.
+    /// Waits until something may be pulled, as far as the backend itself is concerned.
     async fn allowed(&self) -> usize {
         loop {
             let ended = self.gate.1.notified();
@@ -342,10 +327,16 @@ impl Puller {
             self.last = Some((lane.clone(), Instant::now()));
         }
         let model = serving.iter().find(|s| s.lane == *lane).map_or_else(|| lane.target.clone(), |s| s.model.clone());
-        let (around, gate, health) = (self.around.clone(), self.gate.clone(), self.health.clone());
+        let (around, gate, broken) = (self.around.clone(), self.gate.clone(), self.broken.clone());
+        let (load, asker) = (self.load.clone(), self.asker.clone());
         self.attempts.spawn(async move {
             let (backend, job) = (around.backend.clone(), delivery.offer().job);
+            let running = load.clone().begin();
+            let begun = Instant::now();
             let verdict = attempt::run(around, delivery, model).await;
+            drop(running);
+            load.took(verdict.output_tokens, begun.elapsed());
+            asker.spent(verdict.tokens);
             {
                 let mut gate = lock(&gate.0);
                 match gate.judge(job, &verdict, Instant::now()) {
@@ -355,8 +346,8 @@ impl Puller {
                     Some(Change::Recovered) => tracing::info!(%backend, %job, "the backend has recovered: its jobs are pulled again"),
                     None => {}
                 }
-                let broken = !gate.breaker.is_closed();
-                health.send_if_modified(|h| std::mem::replace(&mut h.broken, broken) != broken);
+                let now = gate.is_broken();
+                broken.send_if_modified(|broken| std::mem::replace(broken, now) != now);
             }
             drop(permit);
             gate.1.notify_waiters();

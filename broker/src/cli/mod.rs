@@ -1,5 +1,6 @@
 //! The command line: what can be typed, and the commands that talk to a running broker or look at its files.
 
+mod announce;
 mod body;
 mod check;
 mod client;
@@ -8,6 +9,7 @@ mod event;
 mod jobs;
 mod log;
 mod logread;
+mod messages;
 mod out;
 mod ready;
 mod route;
@@ -32,8 +34,9 @@ pub use check::CheckArgs;
 pub use completions::CompletionsArgs;
 pub use jobs::{CancelArgs, JobsArgs, RequeueArgs};
 pub use log::LogArgs;
+pub use messages::{LogFormat, MessageArgs};
 pub use route::RouteArgs;
-pub use serve::{LogFormat, ServeArgs};
+pub use serve::ServeArgs;
 pub use submit::SubmitArgs;
 pub use usage::UsageArgs;
 pub use watch::WatchArgs;

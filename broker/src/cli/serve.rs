@@ -1,26 +1,27 @@
 //! `pullyard serve`: the broker with its backends, until it is told to stop.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use rustix::process::Signal;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 
-use super::out::{note, with_causes};
-use super::table::slots;
+use super::announce::{backend_line, is_worth_telling};
+use super::messages::MessageArgs;
+use super::out::with_causes;
 use crate::config::prices::AS_OF;
 use crate::config::{Config, parse_listen};
-use crate::yard::{Env, Found, Yard};
+use crate::fleet::Known;
+use crate::yard::{Env, Yard};
 
 /// How to run the broker. What is given here wins over the configuration.
-#[derive(Clone, Debug, Default, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct ServeArgs {
     /// The configuration; without one, what runs on this machine is looked for
     #[arg(long, value_name = "FILE")]
@@ -31,20 +32,8 @@ pub struct ServeArgs {
     /// Where the log and the read model are kept
     #[arg(long, value_name = "DIR", env = "PULLYARD_DATA")]
     pub data: Option<PathBuf>,
-    /// How the program's own messages look
-    #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
-    pub log_format: LogFormat,
-    /// Which of the program's own messages are shown, such as info or pullyard_broker=debug
-    #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = "info")]
-    pub log: String,
-}
-
-/// How the program's own messages look.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    #[default]
-    Text,
-    Json,
+    #[command(flatten)]
+    pub messages: MessageArgs,
 }
 
 impl ServeArgs {
@@ -72,28 +61,10 @@ impl ServeArgs {
 }
 
 pub(super) fn run(args: &ServeArgs) -> ExitCode {
-    let served = messages(args).and_then(|()| {
+    super::messages::exit(args.messages.start().and_then(|()| {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         runtime.block_on(serve(args, super::env))
-    });
-    match served {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            note(&format!("error: {}", with_causes(&error)));
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// The program's own messages go to stderr; stdout is for what a person asked for.
-fn messages(args: &ServeArgs) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&args.log).with_context(|| format!("--log {:?} is no filter", args.log))?;
-    let messages = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match args.log_format {
-        LogFormat::Text => messages.with_ansi(std::io::stderr().is_terminal()).init(),
-        LogFormat::Json => messages.json().flatten_event(true).init(),
-    }
-    Ok(())
+    }))
 }
 
 /// Runs until SIGTERM or SIGINT; SIGHUP reads the configuration again.
@@ -106,10 +77,12 @@ async fn serve(args: &ServeArgs, env: Env) -> anyhow::Result<()> {
     // Unheard, it ends the program; heard, a file that may not grow is a full disk, which the log knows how to bear.
     let _too_large = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?;
     let (data, keyed) = (config.data_dir(&env), !config.keys.is_empty());
-    let mut yard = Yard::open(config, env)?;
+    let mut yard = Yard::open(config, env).await?;
     let stop = CancellationToken::new();
     let connections = tokio::spawn(yard.serve(listener, stop.clone()));
-    announce(&yard.found().await, address, &data, args.config.as_deref(), keyed);
+    let place = Place { address, data: &data, config: args.config.as_deref(), reached: yard.reached(), keyed };
+    // A closed terminal is no reason not to serve.
+    let _ = std::io::stdout().write_all(announcement(&yard.workers().await, &place).as_bytes());
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
@@ -132,44 +105,39 @@ async fn serve(args: &ServeArgs, env: Env) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What it found and how to call it, for the person who has just started it.
-fn announce(found: &[Found], address: SocketAddr, data: &Path, config: Option<&Path>, keyed: bool) {
-    let text = announcement(found, address, data, config, keyed);
-    // A closed terminal is no reason not to serve.
-    let _ = std::io::stdout().write_all(text.as_bytes());
+/// Where a broker is.
+struct Place<'a> {
+    address: SocketAddr,
+    data: &'a Path,
+    config: Option<&'a Path>,
+    /// What its workers are reached by.
+    reached: Option<&'a str>,
+    keyed: bool,
 }
 
-fn announcement(found: &[Found], address: SocketAddr, data: &Path, config: Option<&Path>, keyed: bool) -> String {
+/// What it found and how to call it, for the person who has just started it.
+fn announcement(workers: &[Known], place: &Place<'_>) -> String {
+    let Place { address, data, config, reached, keyed } = *place;
     let mut text = format!("Pullyard {} listens on http://{address}\n", env!("CARGO_PKG_VERSION"));
     text.push_str(&format!("  data    {}\n", data.display()));
     if let Some(config) = config {
         text.push_str(&format!("  config  {}\n", config.display()));
     }
-    let shown: Vec<&Found> = found.iter().filter(|f| !f.discovered || f.failure.is_none()).collect();
-    for backend in &shown {
-        let place = if backend.local { "local" } else { "cloud" };
-        let models = match (&backend.failure, backend.models.len()) {
-            (Some(why), _) => format!("does not answer: {why}"),
-            (None, 0) => "no models yet".to_owned(),
-            (None, n) => {
-                let names: Vec<&str> = backend.models.iter().take(6).map(|m| &**m).collect();
-                format!("{}{}", names.join(", "), if n > 6 { format!(" and {} more", n - 6) } else { String::new() })
-            }
-        };
-        text.push_str(&format!(
-            "  {:<8}{} at {} ({place}, {}): {models}\n",
-            backend.name,
-            backend.adapter,
-            backend.url,
-            slots(backend.slots)
-        ));
+    if let Some(reached) = reached {
+        text.push_str(&format!("  workers over {reached}\n"));
     }
-    if shown.is_empty() {
-        text.push_str(
-            "  No model server was found: start Ollama, set OPENAI_API_KEY or ANTHROPIC_API_KEY, or name backends in a file (--config).\n  \
-             Jobs are accepted as soon as one answers; this is looked at every 15 seconds.\n",
-        );
+    let mut found = String::new();
+    for known in workers {
+        for backend in known.card.backends.iter().filter(|backend| is_worth_telling(backend)) {
+            let of_worker = || format!("{}/{}", known.card.worker, backend.name);
+            found.push_str(&backend_line(&reached.map_or_else(|| backend.name.to_string(), |_| of_worker()), backend));
+        }
     }
+    text.push_str(match (found.is_empty(), reached) {
+        (false, _) => &found,
+        (true, None) => NO_SERVER,
+        (true, Some(_)) => NO_WORKER,
+    });
     text.push_str(&format!("  prices  built-in list of {AS_OF}, under those of the configuration\n"));
     let key = if keyed { " -H \"Authorization: Bearer $KEY\"" } else { "" };
     // What listens everywhere is reached somewhere.
@@ -184,31 +152,68 @@ fn announcement(found: &[Found], address: SocketAddr, data: &Path, config: Optio
     text
 }
 
+const NO_SERVER: &str = "  \
+  No model server was found: start Ollama, set OPENAI_API_KEY or ANTHROPIC_API_KEY, or name backends in a file (--config).
+  Jobs are accepted as soon as one answers; this is looked at every 15 seconds.
+";
+
+const NO_WORKER: &str = "  \
+  No worker is there yet: run `pullyard worker --nats URL` beside each model server.
+  Jobs are accepted as soon as one has told its models.
+";
+
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use pullyard_schemas::fleet::{BackendCard, Card, Mode, ModelCard};
+    use pullyard_schemas::{Timestamp, WorkerId};
+
     use super::*;
+
+    fn worker() -> Known {
+        let backend = |name: &str, failure: Option<&str>, discovered| BackendCard {
+            name: name.into(),
+            adapter: "openai".into(),
+            url: "http://gpu:1/v1".into(),
+            local: true,
+            slots: 1,
+            busy: 0,
+            broken: false,
+            closed: false,
+            failure: failure.map(Arc::from),
+            tokens_per_second: None,
+            discovered,
+            models: vec![ModelCard { name: "m".into(), loaded: false, context: None, images: None, tools: None, embedding: None }],
+        };
+        let card = Card {
+            worker: WorkerId("box".into()),
+            instance: "1".into(),
+            version: "0".into(),
+            machine: "box".into(),
+            started: Timestamp(0),
+            mode: Mode::Active,
+            backends: vec![backend("gpu", None, false), backend("ollama", Some("refused"), true)],
+        };
+        Known { card, seen: Timestamp(0), gone: None }
+    }
 
     #[test]
     fn the_example_works_as_it_is_printed() {
-        let backend = Found {
-            name: "gpu".into(),
-            url: "http://gpu:1/v1".into(),
-            adapter: "openai",
-            local: true,
-            slots: 1,
-            models: vec!["m".into()],
-            failure: None,
-            discovered: false,
-        };
-        let address = SocketAddr::from(([127, 0, 0, 1], 8787));
-        let text = |keyed| announcement(std::slice::from_ref(&backend), address, Path::new("/d"), None, keyed);
+        let place =
+            |keyed| Place { address: SocketAddr::from(([127, 0, 0, 1], 8787)), data: Path::new("/d"), config: None, reached: None, keyed };
+        let text = |keyed| announcement(&[worker()], &place(keyed));
         assert!(text(true).contains(r#"/v1/chat/completions -H "Authorization: Bearer $KEY" -H 'Content-Type"#), "{}", text(true));
         assert!(!text(false).contains("Bearer"), "{}", text(false));
-        let everywhere = announcement(&[], SocketAddr::from(([0, 0, 0, 0], 80)), Path::new("/d"), None, true);
+        let everywhere = announcement(&[], &Place { address: SocketAddr::from(([0, 0, 0, 0], 80)), ..place(true) });
         assert!(
             everywhere.contains("listens on http://0.0.0.0:80\n") && everywhere.contains("curl http://127.0.0.1:80/v1"),
             "{everywhere}"
         );
-        assert!(text(false).contains("gpu     openai at http://gpu:1/v1 (local, 1 slot): m\n"), "{}", text(false));
+        assert!(everywhere.contains("\n  No model server was found"), "{everywhere}");
+        assert!(text(false).contains("\n  gpu     openai at http://gpu:1/v1 (local, 1 slot): m\n"), "{}", text(false));
+        assert!(!text(false).contains("ollama"), "what was only looked for and is not there is no news: {}", text(false));
+        let fleet = announcement(&[worker()], &Place { reached: Some("nats://a:4222"), ..place(false) });
+        assert!(fleet.contains("\n  workers over nats://a:4222\n  box/gpu openai at"), "{fleet}");
     }
 }

@@ -79,6 +79,8 @@ pub struct Backend {
     pub rpm: Option<u32>,
     /// Tokens per minute.
     pub tpm: Option<u64>,
+    /// With which other backends it shares `rpm` and `tpm`, where its address and its key do not say so.
+    pub account: Option<Arc<str>>,
     /// When it may be used; empty: always.
     pub hours: Vec<Window>,
     pub breaker: Breaker,
@@ -103,6 +105,7 @@ impl Backend {
             models: Vec::new(),
             rpm: None,
             tpm: None,
+            account: None,
             hours: Vec::new(),
             breaker: Breaker::default(),
             timeouts: Timeouts::default(),
@@ -144,6 +147,7 @@ struct RawBackend {
     models: Vec<Model>,
     rpm: Option<u32>,
     tpm: Option<u64>,
+    account: Option<Arc<str>>,
     #[serde(default)]
     hours: Vec<Window>,
     #[serde(default, with = "BreakerFields")]
@@ -167,6 +171,7 @@ impl From<RawBackend> for Backend {
             models: raw.models,
             rpm: raw.rpm,
             tpm: raw.tpm,
+            account: raw.account,
             hours: raw.hours,
             breaker: raw.breaker,
             timeouts: raw.timeouts,

@@ -3,12 +3,14 @@
 //! - [`Config`]: the document; `sections` has its parts and `backend` the backends.
 //! - `validate`: what the types alone cannot say.
 //! - [`units`], [`secret`], [`hours`], [`prices`]: values with a notation of their own.
+//! - `fleet`: the transport, NATS, and who the worker is.
 //! - [`discover()`]: the backends that the environment offers when the file names none.
 //! - [`Error`]: what is wrong, where, and what would be right.
 
 mod backend;
 pub mod discover;
 mod error;
+mod fleet;
 pub mod hours;
 mod place;
 pub mod prices;
@@ -26,12 +28,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use pullyard_schemas::WorkerId;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 pub use backend::{Adapter, Backend, Breaker, Leave, Model, Quirks, Timeouts};
 pub use discover::discover;
 pub use error::{Error, Place};
+pub use fleet::{Login, Nats, Role, Storage, Tls, Transport, Worker, as_worker_name, check_server, parse_worker_name};
 pub use hours::Window;
 pub use prices::{Power, Price, Prices};
 pub use secret::SecretRef;
@@ -65,6 +69,11 @@ pub struct Config {
     pub log: Log,
     pub limits: Bounds,
     pub prices: Prices,
+    /// As [`Config::transport`] where absent.
+    #[serde(rename = "transport")]
+    chosen: Option<Transport>,
+    pub nats: Option<Nats>,
+    pub worker: Worker,
     /// How long a worker may be silent.
     #[serde(deserialize_with = "units::duration")]
     pub lease: Duration,
@@ -102,6 +111,9 @@ impl Default for Config {
             log: Log::default(),
             limits: Bounds::default(),
             prices: Prices::default(),
+            chosen: None,
+            nats: None,
+            worker: Worker::default(),
             lease: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(30),
             version: Version::default(),
@@ -146,6 +158,42 @@ impl Config {
         &self.version.0
     }
 
+    /// What the file says; `nats` where it says how to find it and nothing else.
+    #[must_use]
+    pub fn transport(&self) -> Transport {
+        self.chosen.unwrap_or_else(|| if self.nats.is_some() { Transport::Nats } else { Transport::Embedded })
+    }
+
+    /// Goes before what the file says.
+    pub fn use_nats(&mut self, nats: Nats) {
+        self.chosen = Some(Transport::Nats);
+        self.nats = Some(nats);
+    }
+
+    /// Puts back what is built in at the start of a fleet's parts; answers with the names of what was another.
+    pub(crate) fn keep_fleet(&mut self, now: &Self) -> Vec<&'static str> {
+        let mut kept = Vec::new();
+        if self.transport() != now.transport() {
+            kept.push("transport");
+        }
+        if self.nats != now.nats {
+            kept.push("nats");
+        }
+        if self.worker != now.worker {
+            kept.push("worker");
+        }
+        self.chosen = now.chosen;
+        self.nats.clone_from(&now.nats);
+        self.worker.clone_from(&now.worker);
+        kept
+    }
+
+    /// `worker.name`, or else the nearest to the machine's that a worker may have.
+    #[must_use]
+    pub fn worker_id(&self, machine: &str) -> WorkerId {
+        self.worker.name.clone().unwrap_or_else(|| as_worker_name(machine))
+    }
+
     /// `data`, or else `pullyard` where the user's data belongs.
     #[must_use]
     pub fn data_dir(&self, env: &dyn Fn(&str) -> Option<String>) -> PathBuf {
@@ -168,6 +216,6 @@ impl Config {
     #[must_use]
     pub fn schedule(&self) -> schedule::Options {
         let weights: HashMap<_, _> = self.keys.iter().map(|key| (Arc::clone(&key.name), key.weight)).collect();
-        schedule::Options { limits: self.queue.limits(), weights, age_after: self.queue.age_after }
+        schedule::Options { limits: self.queue.limits(), weights, age_after: self.queue.age_after, spill_after: self.queue.spill_after }
     }
 }

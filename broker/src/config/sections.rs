@@ -108,13 +108,17 @@ pub struct Queue {
     /// The file says `0s` for no ageing.
     #[serde(deserialize_with = "units::duration_or_never")]
     pub age_after: Option<Duration>,
+    /// Where local and cloud backends have a model: how long jobs may have to wait for a local one before they may go to
+    /// the cloud too.
+    #[serde(deserialize_with = "units::duration")]
+    pub spill_after: Duration,
 }
 
 impl Default for Queue {
     fn default() -> Self {
         let Limits { max_jobs, max_bytes, .. } = Limits::default();
-        let age_after = Some(Duration::from_secs(600));
-        Self { max_jobs, max_bytes, max_jobs_per_key: None, max_bytes_per_key: None, age_after }
+        let (age_after, spill_after) = (Some(Duration::from_secs(600)), Duration::from_secs(20));
+        Self { max_jobs, max_bytes, max_jobs_per_key: None, max_bytes_per_key: None, age_after, spill_after }
     }
 }
 

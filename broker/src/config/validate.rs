@@ -10,7 +10,7 @@ use reqwest::Url;
 use super::backend::Backend;
 use super::error::Fault;
 use super::units::quoted;
-use super::{Config, Key};
+use super::{Config, Key, Transport};
 
 impl Config {
     /// Checks what the types cannot; the first fault that is found is the answer.
@@ -25,7 +25,8 @@ impl Config {
             check_backend(backend, &format!("backends[{i}]"))?;
         }
         self.check_names()?;
-        self.check_numbers()
+        self.check_numbers()?;
+        self.check_nats()
     }
 
     fn check_listen(&self) -> Result<(), Fault> {
@@ -66,6 +67,18 @@ impl Config {
             if at == name {
                 return Err(Fault::new(path, "this alias leads back to itself; say the name of a model"));
             }
+        }
+        Ok(())
+    }
+
+    fn check_nats(&self) -> Result<(), Fault> {
+        if let Some(nats) = &self.nats {
+            nats.check()?;
+        }
+        if self.transport() == Transport::Nats && self.nats.as_ref().is_none_or(|nats| nats.servers.is_empty()) {
+            let path = if self.nats.is_some() { "nats" } else { "transport" };
+            let message = "with NATS, `nats` has to say where it is: `nats: {servers: \"nats://127.0.0.1:4222\"}`";
+            return Err(Fault::new(path, message));
         }
         Ok(())
     }
@@ -113,6 +126,9 @@ fn check_backend(backend: &Backend, path: &str) -> Result<(), Fault> {
     range(format!("{path}.slots"), backend.slots, 1, 10_000)?;
     range(format!("{path}.rpm"), backend.rpm.unwrap_or(1), 1, u32::MAX)?;
     range(format!("{path}.tpm"), backend.tpm.unwrap_or(1), 1, u64::MAX)?;
+    if backend.account.as_ref().is_some_and(|account| account.trim().is_empty()) {
+        return Err(Fault::new(format!("{path}.account"), "this is empty; say a name, or leave it out"));
+    }
     unique(&format!("{path}.models"), backend.models.iter().map(|model| &model.name))?;
     let timeouts = &backend.timeouts;
     for (name, duration) in [
@@ -157,7 +173,7 @@ fn unique<'a>(list: &str, names: impl Iterator<Item = &'a Arc<str>>) -> Result<(
     Ok(())
 }
 
-fn range<T: PartialOrd + Display>(path: impl Into<String>, number: T, least: T, most: T) -> Result<(), Fault> {
+pub(super) fn range<T: PartialOrd + Display>(path: impl Into<String>, number: T, least: T, most: T) -> Result<(), Fault> {
     if number >= least && number <= most {
         return Ok(());
     }

@@ -48,6 +48,8 @@ pub struct Options {
     pub weights: HashMap<Arc<str>, u32>,
     /// `None`: jobs do not age.
     pub age_after: Option<Duration>,
+    /// How long jobs may have to wait for a local backend before they may go to the cloud too.
+    pub spill_after: Duration,
 }
 
 /// Whose bound is reached.

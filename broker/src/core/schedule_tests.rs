@@ -17,7 +17,12 @@ fn entry(n: u128, band: Band, key: &str, at: u64) -> Entry {
 }
 
 fn options(weights: &[(&str, u32)], age_after: Option<Duration>) -> Options {
-    Options { limits: Limits::default(), weights: weights.iter().map(|(k, w)| ((*k).into(), *w)).collect(), age_after }
+    Options {
+        limits: Limits::default(),
+        weights: weights.iter().map(|(k, w)| ((*k).into(), *w)).collect(),
+        age_after,
+        ..Options::default()
+    }
 }
 
 /// Scans a list for everything.

@@ -15,6 +15,7 @@ use crate::blobs::{Blobs, Name};
 use crate::core::decide::{Command, Policy, Rejection, decide};
 use crate::core::policy::Catalog;
 use crate::engine::{Ended, Handle, NewJob, Page, Refusal, View};
+use crate::fleet::Registry;
 use crate::log::{LogReader, Record};
 use crate::readmodel::{self, ReadModel};
 
@@ -38,6 +39,7 @@ pub struct LiveConfig {
 #[derive(Debug)]
 pub struct App {
     pub engine: Handle,
+    pub workers: Arc<Registry>,
     pub reader: Arc<dyn LogReader>,
     pub readmodel: ReadModel,
     pub blobs: Blobs,
@@ -67,9 +69,12 @@ impl App {
         self.live.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Puts a new configuration in force; jobs that were routed keep their decision.
-    pub fn replace(&self, live: LiveConfig) {
-        *self.live.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
+    /// Changes what is in force; jobs that were routed keep their decision.
+    pub fn update(&self, change: impl FnOnce(&mut LiveConfig)) {
+        let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+        let mut next = (**live).clone();
+        change(&mut next);
+        *live = Arc::new(next);
     }
 
     /// A job wherever it is.

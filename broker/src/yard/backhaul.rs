@@ -4,15 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use pullyard_schemas::Usage;
 use pullyard_schemas::job::Kind;
 use pullyard_schemas::work::Offer;
+use pullyard_schemas::{Usage, WorkerId};
 use pullyard_worker::adapter::{self, Call, Chunk, Dialect, Endpoint, ModelInfo, Secret};
 use pullyard_worker::end::{Broken, Finished};
+use pullyard_worker::limits::Account;
 use pullyard_worker::run::Executor;
 use pullyard_worker::transport::{BoxFuture, parted};
 use tokio_util::sync::CancellationToken;
 
+use super::account::account;
 use super::{Env, Error, wall_clock};
 use crate::config::hours::{next_change, open_at};
 use crate::config::prices::cost_nanos;
@@ -24,10 +26,11 @@ pub(super) struct Backhaul {
     endpoint: Endpoint,
     backend: Backend,
     prices: Prices,
+    account: Option<Account>,
 }
 
 impl Backhaul {
-    pub(super) fn new(backend: &Backend, prices: &Prices, env: Env) -> Result<Self, Error> {
+    pub(super) fn new(backend: &Backend, prices: &Prices, worker: &WorkerId, env: Env) -> Result<Self, Error> {
         let wrong = |why: String| Error::Backend { name: backend.name.clone(), why };
         let dialect = match backend.adapter {
             Adapter::Ollama => Dialect::Ollama,
@@ -39,7 +42,13 @@ impl Backhaul {
         endpoint.timeouts = backend.timeouts;
         endpoint.drain_on_cancel = backend.on_leave == Leave::Drain;
         let client = adapter::client(backend.timeouts.connect).map_err(|e| wrong(e.to_string()))?;
-        Ok(Self { client, endpoint, backend: backend.clone(), prices: prices.clone() })
+        let account = account(backend, endpoint.api_key.as_ref().map(|key| key.0.as_str()), worker);
+        Ok(Self { client, endpoint, backend: backend.clone(), prices: prices.clone(), account })
+    }
+
+    /// Whose limits it shares, where it has any.
+    pub(super) fn account(&self) -> Option<&Account> {
+        self.account.as_ref()
     }
 
     /// The models that it has: as configured, or else as it says itself.

@@ -1,7 +1,16 @@
-//! Puts the parts together: log, read model, engine, backends and HTTP, in one process.
+//! Puts the parts together: log, read model, engine, workers and HTTP.
+//!
+//! - [`Yard`]: a broker. Embedded, its one worker is in the same process.
+//! - [`Outpost`]: a worker that is a process of its own.
+//! - `crew`: what both have: a worker's backends, their models and their health.
+//! - [`link`]: what lies between broker and workers.
 
+mod account;
 mod backhaul;
-mod fleet;
+mod crew;
+mod embedded;
+pub mod link;
+mod outpost;
 mod upkeep;
 
 use std::fs::DirBuilder;
@@ -13,23 +22,23 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use pullyard_schemas::{JobId, Timestamp, Token, WorkerId};
-use pullyard_worker::run::Worker;
+use pullyard_schemas::{JobId, Timestamp, Token};
 use pullyard_worker::transport::OutputSink;
-use pullyard_worker::transport::embedded::EmbeddedTransport;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
-pub use fleet::Found;
+pub use outpost::Outpost;
 
 use crate::blobs::Blobs;
-use crate::config::{self, Config, Durability, ShimLeave};
+use crate::config::{self, Config, Durability, ShimLeave, Transport};
 use crate::engine::{self, OutputHub};
+use crate::fleet::{self, Known, Registry};
 use crate::http::{self, App, LiveConfig};
 use crate::log::{self, EventLog, FileLog};
 use crate::readmodel::{self, ReadModel};
-use fleet::Fleet;
+use crew::Crew;
+use link::BrokerLink;
 
 /// How the environment is read; tests give their own.
 pub type Env = fn(&str) -> Option<String>;
@@ -52,6 +61,8 @@ pub enum Error {
     Config(#[from] config::Error),
     #[error("backend `{name}`: {why}")]
     Backend { name: Arc<str>, why: String },
+    #[error("NATS: {0}")]
+    Nats(String),
     #[error("the read model's thread cannot be started: {0}")]
     Thread(std::io::Error),
 }
@@ -69,23 +80,26 @@ pub fn wall_clock() -> Timestamp {
     Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// A broker with its backends, ready to serve.
+/// A broker, ready to serve.
 #[derive(Debug)]
 pub struct Yard {
     app: Arc<App>,
-    fleet: Fleet,
-    worker: Arc<Worker>,
+    /// The worker in this process, unless all are elsewhere.
+    crew: Option<Crew>,
+    /// Of the transport, for people.
+    reached: Option<String>,
+    _following: DropGuard,
     engine: tokio::task::JoinHandle<()>,
     config: Config,
     env: Env,
 }
 
 impl Yard {
-    /// Opens log and read model, recovers the live jobs, and starts to pull for the backends.
+    /// Opens log and read model, recovers the live jobs, and looks for its workers.
     ///
     /// # Errors
     /// When the data folder is in use or damaged, or a secret or a URL of the configuration is wrong.
-    pub fn open(config: Config, env: Env) -> Result<Self, Error> {
+    pub async fn open(config: Config, env: Env) -> Result<Self, Error> {
         let dir = config.data_dir(&env);
         // Requests and answers lie here, so a new folder is the user's alone; one that is there stays as it is.
         let created = DirBuilder::new().recursive(true).mode(0o700).create(&dir);
@@ -105,8 +119,13 @@ impl Yard {
         let blobs = Blobs::open(&dir.join("blobs")).map_err(|source| Error::Data { dir: dir.join("blobs"), source })?;
         let projector = readmodel::spawn(read_model.clone()).map_err(Error::Thread)?;
         let hub = Arc::new(OutputHub::default());
-        let (words, reports) = mpsc::unbounded_channel();
-        let transport = EmbeddedTransport::new(words, hub.clone(), config.lease);
+        let (crew, link) = match config.transport() {
+            Transport::Embedded => embedded::open(&config, env, hub.clone()),
+            Transport::Nats => {
+                (None, link::broker(link::options(&config, link::Role::Broker, "broker", env)?, config.lease, hub.clone()).await?)
+            }
+        };
+        let BrokerLink { end, incoming, roster, reached } = link;
         let parts = engine::Parts {
             log: Box::new(file_log),
             projector,
@@ -121,11 +140,11 @@ impl Yard {
             flush_before_answers: config.log.durability == Durability::Flush,
             flush_every: config.log.flush_every,
         };
-        let (handle, task) = engine::start(parts, options, transport.clone(), reports)?;
-        let worker = Arc::new(Worker::new(worker_id(env), transport, config.lease));
+        let (handle, task) = engine::start(parts, options, end, incoming)?;
         let (discovered_now, discovered) = watch::channel(false);
         let app = Arc::new(App {
             engine: handle,
+            workers: Arc::new(Registry::new(roster, wall_clock)),
             reader,
             readmodel: read_model,
             blobs,
@@ -136,16 +155,26 @@ impl Yard {
             draining: AtomicBool::new(false),
             discovered,
         });
-        let fleet = Fleet::new(app.clone(), worker.clone(), discovered_now);
-        fleet.configure(&config, env)?;
+        let following = fleet::follow(&app, discovered_now);
+        if let Some(crew) = &crew {
+            crew.configure(&config, env)?;
+        } else if !config.backends.is_empty() {
+            tracing::warn!("with `transport: nats` the broker serves no `backends` itself; `pullyard worker --config` with this file does");
+        }
         upkeep::spawn(&app, config.log.retain);
-        Ok(Self { app, fleet, worker, engine: task, config, env })
+        Ok(Self { app, crew, reached, _following: following, engine: task, config, env })
     }
 
-    /// Resolves when every backend has been asked for its models once, and tells what was found.
-    pub async fn found(&self) -> Vec<Found> {
+    /// Resolves when those that are there have told what they have, or have had the time for it.
+    pub async fn workers(&self) -> Vec<Known> {
         self.app.discovered().await;
-        self.fleet.found()
+        self.app.workers.workers()
+    }
+
+    /// What it reaches its workers by; nothing where there is nothing in between.
+    #[must_use]
+    pub fn reached(&self) -> Option<&str> {
+        self.reached.as_deref()
     }
 
     /// Puts a new configuration in force, but for what is built in at the start: a change there is told and waits for the
@@ -159,21 +188,21 @@ impl Yard {
         if !waits.is_empty() {
             tracing::warn!("changed in the configuration, and in force after a restart: {}", waits.join(", "));
         }
-        self.fleet.configure(&config, self.env)?;
+        if let Some(crew) = &self.crew {
+            crew.configure(&config, self.env)?;
+        }
         self.app.engine.configure(config.policy(), config.schedule());
-        self.app.replace(live);
-        self.fleet.publish();
+        self.app.update(|now| {
+            let models = std::mem::take(&mut now.catalog.models);
+            *now = live;
+            now.catalog.models = models;
+        });
         self.config = config;
         Ok(())
     }
 
     /// Answers with the names of what it took back.
     fn keep_what_is_built_in(&self, config: &mut Config) -> Vec<&'static str> {
-        fn keep<T: Clone + PartialEq>(now: &T, new: &mut T) -> bool {
-            let changed = now != new;
-            new.clone_from(now);
-            changed
-        }
         let Config { listen, data, log, limits, lease, .. } = &self.config;
         let kept = [
             ("listen", keep(listen, &mut config.listen)),
@@ -183,7 +212,8 @@ impl Yard {
             // Workers extend as often as they were told at the start: with a shorter lease they would lose their attempts.
             ("lease", keep(lease, &mut config.lease)),
         ];
-        kept.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
+        let fleet = config.keep_fleet(&self.config);
+        kept.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).chain(fleet).collect()
     }
 
     /// What serves requests; cheap to clone.
@@ -209,36 +239,51 @@ impl Yard {
         tracing::info!("stopping: no new jobs; running attempts have {:?}", self.config.drain_timeout);
         self.app.draining.store(true, Ordering::Relaxed);
         self.app.engine.drain();
-        self.fleet.stop();
-        self.worker.drain(self.config.drain_timeout).await;
+        if let Some(crew) = &self.crew {
+            crew.stop();
+            crew.worker().drain(self.config.drain_timeout).await;
+        }
     }
 
     /// Ends the engine, after its last event is on disk. Whoever still waits on a connection is told, so that open
     /// connections can end after this.
     pub async fn close(self) {
-        let Self { app, fleet, worker, engine, .. } = self;
+        let Self { app, crew, engine, .. } = self;
         app.engine.stop();
-        drop((app, fleet, worker));
+        drop((app, crew));
         let _ = engine.await;
     }
 }
 
-/// Whether a yard could be opened with this configuration, as far as that can be said without opening one.
+/// Whether a broker or a worker could start with this configuration, as far as that can be said without starting one.
 ///
 /// # Errors
 /// When a secret cannot be found or a URL is none.
 pub fn check(config: &Config, env: Env) -> Result<(), Error> {
     live_config(config, env)?;
-    config.backends.iter().try_for_each(|backend| backhaul::Backhaul::new(backend, &config.prices, env).map(drop))
+    if let Some(nats) = &config.nats {
+        nats.login(&env)?;
+    }
+    let worker = config.worker_id(&machine(env));
+    config.backends.iter().try_for_each(|backend| backhaul::Backhaul::new(backend, &config.prices, &worker, env).map(drop))
 }
 
-/// The machine's name, unless it is configured.
-fn worker_id(env: Env) -> WorkerId {
-    let name = env("HOSTNAME").filter(|n| !n.is_empty()).or_else(|| {
-        let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        (!name.is_empty()).then_some(name)
-    });
-    WorkerId(name.unwrap_or_else(|| "local".to_owned()).into())
+/// What this machine is called.
+fn machine(env: Env) -> String {
+    let name = || rustix::system::uname().nodename().to_string_lossy().into_owned();
+    env("HOSTNAME").filter(|name| !name.is_empty()).unwrap_or_else(name)
+}
+
+/// Tells this process from the one that had its name before.
+fn instance() -> Arc<str> {
+    uuid::Uuid::now_v7().simple().to_string().into()
+}
+
+/// Whether the new value is another; it is the old one then.
+fn keep<T: Clone + PartialEq>(now: &T, new: &mut T) -> bool {
+    let changed = now != new;
+    new.clone_from(now);
+    changed
 }
 
 fn live_config(config: &Config, env: Env) -> Result<LiveConfig, config::Error> {

@@ -12,20 +12,25 @@
 //! `names` has every subject, `wire` what is in the messages.
 
 mod broker;
+mod cards;
 mod link;
 mod names;
 mod offers;
 mod pull;
+mod quota;
+mod roster;
 mod streams;
 mod wire;
 mod words;
 mod worker;
 
 pub use broker::BrokerSide;
+pub use cards::{Admission, NatsPost, hello};
 pub use link::{Auth, Link, LinkState, Options, Role, Storage, Tls};
 pub use names::Names;
-pub use wire::Order;
-pub use worker::{Ordered, WorkerSide};
+pub use quota::NatsQuota;
+pub use roster::NatsRoster;
+pub use worker::WorkerSide;
 
 use std::time::Duration;
 
@@ -40,6 +45,8 @@ pub enum Error {
     Unreachable { servers: String, why: String },
     #[error("nats-server at {server} has version {found}; Pullyard needs 2.12 or later, for priority groups")]
     TooOld { server: String, found: String },
+    #[error("{0}")]
+    NotWelcome(String),
     #[error("NATS refuses {what}: {why}")]
     Refused { what: String, why: String },
 }

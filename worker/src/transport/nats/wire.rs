@@ -1,11 +1,15 @@
 //! What is in the messages: a head of one line of JSON, and behind it bytes as they are.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use pullyard_schemas::fleet::Mode;
+use pullyard_schemas::fleet::{Mode, Order};
 use pullyard_schemas::work::{Offer, Report};
 use pullyard_schemas::{JobId, Token, WorkerId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+use crate::limits::Account;
 
 /// An offer on its lane. The request's body is behind it, unless it has to be fetched.
 #[derive(Serialize, Deserialize)]
@@ -54,19 +58,54 @@ pub(super) enum Control {
     Order(Order),
 }
 
-/// What an operator wants of a worker.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Order {
-    Pause,
-    Resume,
-    Drain,
-}
-
 /// The answer to an order.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Obeyed {
-    pub(super) mode: Mode,
+#[serde(rename_all = "snake_case")]
+pub(super) enum Obeyed {
+    Done(Mode),
+    Refused(String),
+}
+
+/// A worker asks to be let in. This must stay readable for all versions.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Hello {
+    pub(super) worker: WorkerId,
+    pub(super) instance: Arc<str>,
+    pub(super) protocol: u32,
+    pub(super) version: Arc<str>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Welcome {
+    In {
+        version: Arc<str>,
+        lease_ms: u64,
+    },
+    /// Not now.
+    Later {
+        why: String,
+    },
+    /// Never.
+    Out {
+        why: String,
+    },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum QuotaQuestion {
+    Take { account: Account, jobs: usize },
+    GiveBack { account: Account, jobs: usize },
+    Spend { account: Account, tokens: u64 },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum QuotaAnswer {
+    Granted { jobs: usize, keep_ms: u64 },
+    AskAgain,
+    Failed(String),
 }
 
 /// The attempts that a worker runs.

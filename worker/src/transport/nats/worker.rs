@@ -7,7 +7,6 @@ use std::time::Duration;
 use async_nats::{Message, Subject};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use pullyard_schemas::fleet::Mode;
 use pullyard_schemas::work::{Offer, Report};
 use pullyard_schemas::{JobId, Lane, Scope, Token, WorkerId};
 use tokio::sync::{mpsc, oneshot};
@@ -16,8 +15,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::link::{Link, lock};
 use super::pull::Pulls;
-use super::wire::{Beat, BodyWanted, Control, Obeyed, OfferHead, Order, Said, WordHead, chunk, framed, parsed};
+use super::wire::{Beat, BodyWanted, Control, Obeyed, OfferHead, Said, WordHead, chunk, framed, parsed};
 use super::{Error, PATIENCE};
+use crate::fleet::Told;
 use crate::transport::{Body, BodySource, BoxFuture, Delivery, Place, Word, WorkerEnd};
 
 /// How long a large request may be waited for while its broker is away.
@@ -27,13 +27,6 @@ const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LAST_RETRY: Duration = Duration::from_secs(2);
 
 pub(super) type Attempt = (JobId, Token);
-
-/// An order with the way to answer it.
-#[derive(Debug)]
-pub struct Ordered {
-    pub order: Order,
-    pub obeyed: oneshot::Sender<Mode>,
-}
 
 /// The end of a worker process. Dropping it ends its background work, and leaves what it holds to others.
 #[derive(Debug)]
@@ -79,7 +72,7 @@ impl WorkerSide {
         worker: WorkerId,
         hold: Duration,
         beat: Duration,
-    ) -> Result<(Arc<Self>, mpsc::UnboundedReceiver<Ordered>), Error> {
+    ) -> Result<(Arc<Self>, mpsc::UnboundedReceiver<Told>), Error> {
         let (post, letters) = mpsc::unbounded_channel();
         let (orders, ordered) = mpsc::unbounded_channel();
         let stop = CancellationToken::new();
@@ -117,18 +110,19 @@ async fn send(link: Link, mut letters: mpsc::UnboundedReceiver<(Subject, Bytes)>
     }
 }
 
-async fn listen(inner: Weak<Inner>, mut control: async_nats::Subscriber, orders: mpsc::UnboundedSender<Ordered>) {
+async fn listen(inner: Weak<Inner>, mut control: async_nats::Subscriber, orders: mpsc::UnboundedSender<Told>) {
     while let Some(message) = control.next().await {
         let Some(inner) = inner.upgrade() else { return };
         match serde_json::from_slice(&message.payload) {
             Ok(Control::End(job, token)) => inner.end((job, token)),
             Ok(Control::Again(job, token, from)) => inner.again((job, token), from),
             Ok(Control::Order(order)) => {
-                let (obeyed, mode) = oneshot::channel();
-                let _ = orders.send(Ordered { order, obeyed });
+                let (answer, answered) = oneshot::channel();
+                let _ = orders.send(Told { order, answer });
                 tokio::spawn(async move {
-                    if let (Ok(mode), Some(reply)) = (mode.await, message.reply) {
-                        inner.post(reply, framed(&Obeyed { mode }, b""));
+                    if let (Ok(answer), Some(reply)) = (answered.await, message.reply) {
+                        let obeyed = answer.map_or_else(Obeyed::Refused, Obeyed::Done);
+                        inner.post(reply, serde_json::to_vec(&obeyed).unwrap_or_default().into());
                     }
                 });
             }

@@ -1,0 +1,23 @@
+//! What a broker or a worker has found, for the person who has just started it.
+
+use pullyard_schemas::fleet::BackendCard;
+
+use super::table::slots;
+
+/// What was only looked for and is not there is no news.
+pub(super) fn is_worth_telling(backend: &BackendCard) -> bool {
+    !backend.discovered || backend.failure.is_none()
+}
+
+pub(super) fn backend_line(name: &str, backend: &BackendCard) -> String {
+    let place = if backend.local { "local" } else { "cloud" };
+    let models = match (&backend.failure, backend.models.len()) {
+        (Some(why), _) => format!("does not answer: {why}"),
+        (None, 0) => "no models yet".to_owned(),
+        (None, n) => {
+            let names: Vec<&str> = backend.models.iter().take(6).map(|m| &*m.name).collect();
+            format!("{}{}", names.join(", "), if n > 6 { format!(" and {} more", n - 6) } else { String::new() })
+        }
+    };
+    format!("  {name:<7} {} at {} ({place}, {}): {models}\n", backend.adapter, backend.url, slots(backend.slots))
+}

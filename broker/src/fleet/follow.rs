@@ -1,0 +1,62 @@
+//! Tells routing and the engine what the workers' cards come to.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pullyard_worker::fleet::Seen;
+use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::merge::{Merged, merge};
+use crate::http::App;
+
+/// How long requests wait at the start for workers that may be there.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Follows the cards until what is returned is dropped. `known` turns true when those that were up have been seen.
+pub fn follow(app: &Arc<App>, known: watch::Sender<bool>) -> DropGuard {
+    let mut cards = app.workers.cards();
+    // What runs in the background does not keep the broker alive.
+    let app = Arc::downgrade(app);
+    let stop = CancellationToken::new();
+    let guard = stop.clone().drop_guard();
+    tokio::spawn(async move {
+        let mut told = Merged::default();
+        let patience = tokio::time::sleep(PATIENCE);
+        tokio::pin!(patience);
+        loop {
+            let seen = tokio::select! {
+                seen = cards.recv() => seen,
+                () = &mut patience, if !*known.borrow() => {
+                    known.send_replace(true);
+                    continue;
+                }
+                () = stop.cancelled() => return,
+            };
+            let (Some(seen), Some(app)) = (seen, app.upgrade()) else { return };
+            let mut all = false;
+            let mut next = Some(seen);
+            while let Some(seen) = next {
+                all |= seen == Seen::All;
+                app.workers.heard(seen);
+                next = cards.try_recv().ok();
+            }
+            let merged = merge(&app.workers.workers());
+            publish(&app, &mut told, merged);
+            if all {
+                known.send_replace(true);
+            }
+        }
+    });
+    guard
+}
+
+fn publish(app: &App, told: &mut Merged, merged: Merged) {
+    if told.models != merged.models {
+        app.update(|live| live.catalog.models.clone_from(&merged.models));
+    }
+    if told.lanes != merged.lanes {
+        app.engine.capacity(merged.lanes.iter().map(|(lane, capacity)| (lane.clone(), *capacity)).collect());
+    }
+    *told = merged;
+}

@@ -1,0 +1,176 @@
+//! Cards to models and lanes. Pure.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use pullyard_schemas::fleet::{BackendCard, Mode, ModelCard};
+use pullyard_schemas::{Lane, Scope};
+
+use super::registry::Known;
+use crate::core::policy::Model;
+use crate::engine::Capacity;
+
+/// What all workers together can serve.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Merged {
+    pub models: BTreeMap<Arc<str>, Model>,
+    pub lanes: BTreeMap<Lane, Capacity>,
+}
+
+/// What routing and the engine are told. A worker that is away or does not pull keeps its models, so that jobs for them
+/// are taken and wait, but has no slots.
+#[must_use]
+pub fn merge(workers: &[Known]) -> Merged {
+    let names = shown_names(workers);
+    let mut merged = Merged::default();
+    for known in workers {
+        let pulls = known.gone.is_none() && known.card.mode == Mode::Active;
+        for backend in &known.card.backends {
+            let shown = names.get(&(&*known.card.worker.0, &*backend.name)).unwrap_or(&backend.name);
+            for model in &backend.models {
+                add_model(&mut merged.models, model, backend, shown);
+                for scope in [Scope::Any, Scope::Local] {
+                    if !backend.serves(scope) {
+                        continue;
+                    }
+                    let capacity = merged.lanes.entry(Lane { target: model.name.clone(), scope }).or_default();
+                    if pulls {
+                        capacity.slots += backend.slots as usize;
+                        capacity.alive |= backend.is_alive();
+                    }
+                }
+            }
+        }
+    }
+    merged
+}
+
+/// A backend's name, with its worker's before it where another worker has one of the same name; by worker and backend.
+#[must_use]
+pub fn shown_names(workers: &[Known]) -> HashMap<(&str, &str), Arc<str>> {
+    let mut seen: HashSet<&str> = HashSet::new();
+    let mut twice: HashSet<&str> = HashSet::new();
+    for backend in workers.iter().flat_map(|known| &known.card.backends) {
+        if !seen.insert(&backend.name) {
+            twice.insert(&backend.name);
+        }
+    }
+    let mut names = HashMap::new();
+    for known in workers {
+        for backend in &known.card.backends {
+            let name = &backend.name;
+            let shown = if twice.contains(&**name) { format!("{}/{name}", known.card.worker).into() } else { name.clone() };
+            names.insert((&*known.card.worker.0, &**name), shown);
+        }
+    }
+    names
+}
+
+/// The same model on several backends is one; what one of them can, it can.
+fn add_model(models: &mut BTreeMap<Arc<str>, Model>, info: &ModelCard, backend: &BackendCard, shown: &Arc<str>) {
+    let model = models.entry(info.name.clone()).or_insert_with(|| Model {
+        name: info.name.clone(),
+        backends: Vec::new(),
+        local: false,
+        images: info.images,
+        tools: info.tools,
+        embedding: info.embedding,
+        context: info.context,
+    });
+    model.backends.push(shown.clone());
+    model.local |= backend.local;
+    let either = |a: Option<bool>, b: Option<bool>| if a == Some(true) || b == Some(true) { Some(true) } else { a.and(b) };
+    model.images = either(model.images, info.images);
+    model.tools = either(model.tools, info.tools);
+    model.embedding = either(model.embedding, info.embedding);
+    model.context = model.context.max(info.context);
+}
+
+#[cfg(test)]
+mod tests {
+    use pullyard_schemas::fleet::Card;
+    use pullyard_schemas::{Timestamp, WorkerId};
+
+    use super::*;
+
+    fn backend(name: &str, local: bool, slots: u32, models: &[&str]) -> BackendCard {
+        let model =
+            |name: &&str| ModelCard { name: (*name).into(), loaded: false, context: None, images: None, tools: None, embedding: None };
+        BackendCard {
+            name: name.into(),
+            adapter: "openai".into(),
+            url: "http://a".into(),
+            local,
+            slots,
+            busy: 0,
+            broken: false,
+            closed: false,
+            failure: None,
+            tokens_per_second: None,
+            discovered: false,
+            models: models.iter().map(model).collect(),
+        }
+    }
+
+    fn worker(name: &str, backends: Vec<BackendCard>) -> Known {
+        let card = Card {
+            worker: WorkerId(name.into()),
+            instance: "1".into(),
+            version: "0".into(),
+            machine: name.into(),
+            started: Timestamp(0),
+            mode: Mode::Active,
+            backends,
+        };
+        Known { card, seen: Timestamp(0), gone: None }
+    }
+
+    fn lane(merged: &Merged, target: &str, scope: Scope) -> Option<(usize, bool)> {
+        merged.lanes.get(&Lane { target: target.into(), scope }).map(|c| (c.slots, c.alive))
+    }
+
+    #[test]
+    fn slots_add_up_and_the_cloud_has_no_local_lane() {
+        let merged = merge(&[
+            worker("a", vec![backend("ollama", true, 2, &["m", "n"]), backend("cloud", false, 8, &["m", "c"])]),
+            worker("b", vec![backend("ollama", true, 1, &["m"])]),
+        ]);
+        assert_eq!(lane(&merged, "m", Scope::Any), Some((11, true)));
+        assert_eq!(lane(&merged, "m", Scope::Local), Some((3, true)));
+        assert_eq!((lane(&merged, "c", Scope::Any), lane(&merged, "c", Scope::Local)), (Some((8, true)), None));
+        assert_eq!(merged.models["m"].backends, ["a/ollama".into(), "cloud".into(), "b/ollama".into()]);
+        assert_eq!(merged.models["n"].backends, ["a/ollama".into()]);
+        assert!(merged.models["m"].local && !merged.models["c"].local);
+    }
+
+    #[test]
+    fn a_lane_lives_as_long_as_one_of_its_backends_can_take_a_job() {
+        let well = || backend("x", true, 1, &["m"]);
+        for (sick, slots) in [
+            (BackendCard { broken: true, ..well() }, 1),
+            (BackendCard { closed: true, ..well() }, 1),
+            (BackendCard { failure: Some("refused".into()), ..well() }, 1),
+        ] {
+            let merged = merge(&[worker("a", vec![sick.clone()])]);
+            assert_eq!(lane(&merged, "m", Scope::Local), Some((slots, false)), "{sick:?}");
+            let merged = merge(&[worker("a", vec![sick]), worker("b", vec![well()])]);
+            assert_eq!(lane(&merged, "m", Scope::Local), Some((2, true)));
+        }
+    }
+
+    #[test]
+    fn who_does_not_pull_keeps_its_models_without_slots() {
+        let paused = |mode| {
+            let mut known = worker("a", vec![backend("x", true, 4, &["m"])]);
+            known.card.mode = mode;
+            known
+        };
+        let gone = Known { gone: Some("not heard of".into()), ..paused(Mode::Active) };
+        for away in [paused(Mode::Paused), paused(Mode::Draining), gone] {
+            let merged = merge(std::slice::from_ref(&away));
+            assert_eq!((lane(&merged, "m", Scope::Any), merged.models.len()), (Some((0, false)), 1), "{away:?}");
+            let merged = merge(&[away, worker("b", vec![backend("y", true, 1, &["m"])])]);
+            assert_eq!(lane(&merged, "m", Scope::Any), Some((1, true)));
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! The workers as the broker sees them: their cards, and orders to them.
+//!
+//! - [`Registry`]: who is there, and since when somebody is not.
+//! - `merge`: what all their cards together can serve. Pure.
+
+mod follow;
+mod merge;
+mod registry;
+
+pub use follow::follow;
+pub use merge::{Merged, merge, shown_names};
+pub use registry::{Known, Registry, Unmoved};
