@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use pullyard_schemas::WorkerId;
+pub use pullyard_worker::transport::nats::{Auth, Storage, Tls};
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
@@ -33,15 +34,6 @@ impl Transport {
     }
 }
 
-/// Where the streams of NATS lie.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Storage {
-    #[default]
-    File,
-    Memory,
-}
-
 /// The NATS servers, and how to be let in.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -59,9 +51,12 @@ pub struct Nats {
     pub nkey: Option<SecretRef>,
     /// The contents of a `.creds` file.
     pub creds: Option<SecretRef>,
+    /// Certificates; without any those of the system count, and `tls://` in an address is enough.
+    #[serde(deserialize_with = "tls")]
     pub tls: Option<Tls>,
     /// How many servers keep each stream.
     pub replicas: u32,
+    #[serde(with = "StorageNames")]
     pub storage: Storage,
 }
 
@@ -82,39 +77,28 @@ impl Default for Nats {
     }
 }
 
-/// Certificates; without any those of the system count, and `tls://` in an address is enough.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Tls {
-    /// Who vouches for the servers.
-    pub ca: Option<PathBuf>,
-    /// This end's own certificate and its key.
-    pub cert: Option<PathBuf>,
-    pub key: Option<PathBuf>,
-    /// The server wants TLS before its first word.
-    pub first: bool,
+// The transport's own types with the file's notation, so that fields and defaults are said once.
+
+#[derive(Deserialize)]
+#[serde(remote = "Storage", rename_all = "snake_case")]
+enum StorageNames {
+    File,
+    Memory,
 }
 
-/// How to be let in, with every secret read.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Login {
-    None,
-    UserPassword { user: String, password: String },
-    Token(String),
-    NKey(String),
-    Credentials(String),
+#[derive(Deserialize)]
+#[serde(remote = "Tls", default = "Tls::default", deny_unknown_fields)]
+struct TlsFields {
+    ca: Option<PathBuf>,
+    cert: Option<PathBuf>,
+    key: Option<PathBuf>,
+    first: bool,
 }
 
-impl fmt::Debug for Login {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::None => "None",
-            Self::UserPassword { .. } => "UserPassword",
-            Self::Token(_) => "Token",
-            Self::NKey(_) => "NKey",
-            Self::Credentials(_) => "Credentials",
-        })
-    }
+fn tls<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Tls>, D::Error> {
+    #[derive(Deserialize)]
+    struct Given(#[serde(with = "TlsFields")] Tls);
+    Ok(Option::<Given>::deserialize(deserializer)?.map(|Given(tls)| tls))
 }
 
 impl Nats {
@@ -122,19 +106,19 @@ impl Nats {
     ///
     /// # Errors
     /// When one of them is not where the file says.
-    pub fn login(&self, env: &dyn Fn(&str) -> Option<String>) -> Result<Login, Error> {
+    pub fn login(&self, env: &dyn Fn(&str) -> Option<String>) -> Result<Auth, Error> {
         let read = |secret: &SecretRef| secret.resolve(env);
         if let Some(user) = &self.user {
             let password = self.password.as_ref().map(read).transpose()?.unwrap_or_default();
-            return Ok(Login::UserPassword { user: user.clone(), password });
+            return Ok(Auth::UserPassword { user: user.clone(), password });
         }
         if let Some(token) = &self.token {
-            return Ok(Login::Token(read(token)?));
+            return Ok(Auth::Token(read(token)?));
         }
         if let Some(seed) = &self.nkey {
-            return Ok(Login::NKey(read(seed)?));
+            return Ok(Auth::NKey(read(seed)?));
         }
-        self.creds.as_ref().map_or(Ok(Login::None), |creds| Ok(Login::Credentials(read(creds)?)))
+        self.creds.as_ref().map_or(Ok(Auth::None), |creds| Ok(Auth::Credentials(read(creds)?)))
     }
 
     pub(super) fn check(&self) -> Result<(), Fault> {

@@ -35,7 +35,7 @@ use sha2::{Digest, Sha256};
 pub use backend::{Adapter, Backend, Breaker, Leave, Model, Quirks, Timeouts};
 pub use discover::discover;
 pub use error::{Error, Place};
-pub use fleet::{Login, Nats, Role, Storage, Tls, Transport, Worker, as_worker_name, check_server, parse_worker_name};
+pub use fleet::{Auth, Nats, Role, Storage, Tls, Transport, Worker, as_worker_name, check_server, parse_worker_name};
 pub use hours::Window;
 pub use prices::{Power, Price, Prices};
 pub use secret::SecretRef;

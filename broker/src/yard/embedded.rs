@@ -22,7 +22,7 @@ pub(super) fn open(config: &Config, env: Env, sink: Arc<dyn OutputSink>) -> (Opt
     let worker = Arc::new(Worker::new(config.worker_id(&machine(env)), transport.clone(), config.lease));
     let crew = Crew::new(worker.clone(), env, instance());
     let roster = Arc::new(Own { worker, card: crew.card(), known: crew.known() });
-    (Some(crew), BrokerLink { end: transport, incoming, roster, reached: None })
+    (Some(crew), BrokerLink { end: transport, incoming, roster, reached: None, way: None })
 }
 
 /// The one worker that there is.
@@ -54,14 +54,18 @@ impl Roster for Own {
     }
 
     fn order<'a>(&'a self, _: &'a WorkerId, order: Order) -> BoxFuture<'a, Result<Mode, Unheeded>> {
-        let heeded = match order {
-            Order::Pause => Ok(self.worker.pause()),
-            Order::Resume => Ok(self.worker.resume()),
-            Order::Drain => Err(Unheeded::Refused(
-                "this worker is a part of the broker, and drains when the broker is stopped; to keep it from starting anything, pause it"
-                    .into(),
-            )),
-        };
-        Box::pin(std::future::ready(heeded))
+        Box::pin(std::future::ready(obey(&self.worker, order).map_err(Unheeded::Refused)))
+    }
+}
+
+/// A worker that is a part of the broker does not end without it.
+pub(super) fn obey(worker: &Worker, order: Order) -> Result<Mode, String> {
+    match order {
+        Order::Pause => Ok(worker.pause()),
+        Order::Resume => Ok(worker.resume()),
+        Order::Drain => {
+            Err("this worker is a part of the broker, and drains when the broker is stopped; to keep it from starting anything, pause it"
+                .into())
+        }
     }
 }

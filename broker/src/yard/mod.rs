@@ -11,6 +11,7 @@ mod crew;
 mod embedded;
 pub mod link;
 mod outpost;
+mod over_nats;
 mod upkeep;
 
 use std::fs::DirBuilder;
@@ -61,8 +62,8 @@ pub enum Error {
     Config(#[from] config::Error),
     #[error("backend `{name}`: {why}")]
     Backend { name: Arc<str>, why: String },
-    #[error("NATS: {0}")]
-    Nats(String),
+    #[error(transparent)]
+    Nats(#[from] pullyard_worker::transport::nats::Error),
     #[error("the read model's thread cannot be started: {0}")]
     Thread(std::io::Error),
 }
@@ -121,11 +122,9 @@ impl Yard {
         let hub = Arc::new(OutputHub::default());
         let (crew, link) = match config.transport() {
             Transport::Embedded => embedded::open(&config, env, hub.clone()),
-            Transport::Nats => {
-                (None, link::broker(link::options(&config, link::Role::Broker, "broker", env)?, config.lease, hub.clone()).await?)
-            }
+            Transport::Nats => over_nats::open(&config, env, hub.clone()).await?,
         };
-        let BrokerLink { end, incoming, roster, reached } = link;
+        let BrokerLink { end, incoming, roster, reached, way: _way } = link;
         let parts = engine::Parts {
             log: Box::new(file_log),
             projector,
@@ -158,8 +157,6 @@ impl Yard {
         let following = fleet::follow(&app, discovered_now);
         if let Some(crew) = &crew {
             crew.configure(&config, env)?;
-        } else if !config.backends.is_empty() {
-            tracing::warn!("with `transport: nats` the broker serves no `backends` itself; `pullyard worker --config` with this file does");
         }
         upkeep::spawn(&app, config.log.retain);
         Ok(Self { app, crew, reached, _following: following, engine: task, config, env })

@@ -104,7 +104,7 @@ impl Outpost {
 }
 
 /// The card goes up when there is something on it.
-async fn put_up(post: Arc<dyn Post>, card: watch::Receiver<Card>, mut known: watch::Receiver<bool>) {
+pub(super) async fn put_up(post: Arc<dyn Post>, card: watch::Receiver<Card>, mut known: watch::Receiver<bool>) {
     if known.wait_for(|known| *known).await.is_ok() {
         post.put_up(card).await;
     }

@@ -4,11 +4,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use pullyard_schemas::fleet::{Card, PROTOCOL};
+use pullyard_schemas::fleet::{Card, Hello, Welcome};
 use tokio::sync::{mpsc, watch};
 
 use super::link::{Link, lock};
-use super::wire::{Hello, Welcome};
+use super::wire::Greeting;
 use super::{Error, Names};
 use crate::fleet::{Post, Told};
 use crate::transport::BoxFuture;
@@ -35,31 +35,21 @@ impl NatsPost {
     }
 }
 
-/// What a broker tells a worker that it lets in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Admission {
-    /// Of the broker's program.
-    pub version: Arc<str>,
-    /// How long an attempt's worker may be silent.
-    pub lease: Duration,
-}
-
 /// Asks to be let in, for as long as no broker answers, and for `patience` while the name is still another's.
 ///
 /// # Errors
 /// When a broker answers that it cannot work with this one, with its reason.
-pub async fn hello(link: &Link, card: &Card, patience: Duration) -> Result<Admission, Error> {
-    let hello = Hello { worker: card.worker.clone(), instance: card.instance.clone(), protocol: PROTOCOL, version: card.version.clone() };
-    let payload = Bytes::from(serde_json::to_vec(&hello).unwrap_or_default());
+pub async fn hello(link: &Link, hello: &Hello, patience: Duration) -> Result<Welcome, Error> {
+    let payload = Bytes::from(serde_json::to_vec(hello).unwrap_or_default());
     let begun = tokio::time::Instant::now();
     let mut said = None;
     loop {
         let problem = match link.client.request(link.names.hello(), payload.clone()).await {
             Err(error) => format!("no broker answers on NATS at {} yet ({error})", link.servers()),
             Ok(answer) => match serde_json::from_slice(&answer.payload) {
-                Ok(Welcome::In { version, lease_ms }) => return Ok(Admission { version, lease: Duration::from_millis(lease_ms) }),
-                Ok(Welcome::Later { why }) if begun.elapsed() < patience => why,
-                Ok(Welcome::Out { why } | Welcome::Later { why }) => return Err(Error::NotWelcome(why)),
+                Ok(Greeting::In(welcome)) => return Ok(welcome),
+                Ok(Greeting::Later(why)) if begun.elapsed() < patience => why,
+                Ok(Greeting::Out(why) | Greeting::Later(why)) => return Err(Error::NotWelcome(why)),
                 Err(_) => return Err(Error::NotWelcome("the broker answers in a way that this version does not know".to_owned())),
             },
         };

@@ -25,7 +25,7 @@ mod words;
 mod worker;
 
 pub use broker::BrokerSide;
-pub use cards::{Admission, NatsPost, hello};
+pub use cards::{NatsPost, hello};
 pub use link::{Auth, Link, LinkState, Options, Role, Storage, Tls};
 pub use names::Names;
 pub use quota::NatsQuota;

@@ -8,21 +8,23 @@ use async_nats::jetstream::kv;
 use async_nats::jetstream::stream::StorageType;
 use async_nats::{Client, Message, Subscriber};
 use futures_util::StreamExt as _;
-use pullyard_schemas::WorkerId;
-use pullyard_schemas::fleet::{Card, Mode, Order, PROTOCOL};
+use pullyard_schemas::fleet::{Card, Hello, Mode, Order, Welcome};
+use pullyard_schemas::{Lane, Scope, WorkerId};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::link::{Link, lock};
-use super::wire::{Control, Hello, Obeyed, Welcome};
-use super::{Error, Names};
+use super::wire::{Control, Greeting, Obeyed};
+use super::{BrokerSide, Error, Names};
 use crate::fleet::{Roster, Seen, Unheeded};
 use crate::limits::Quota;
 use crate::transport::BoxFuture;
 
 /// A worker that has shown nothing for so long is gone: three of its cards did not come.
 const LOST: Duration = Duration::from_secs(7);
+/// When every worker that lives has put its card up anew.
+const FIRST: Duration = Duration::from_millis(2_500);
 /// How often it is looked for those.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -38,12 +40,12 @@ pub struct NatsRoster {
 type Present = Arc<Mutex<HashMap<WorkerId, (Arc<str>, Instant)>>>;
 
 impl NatsRoster {
-    /// Begins to watch, to let workers in, and to look after their accounts. `lease` is what workers are told that they
-    /// may be silent during an attempt.
+    /// Begins to watch, to make the lanes that workers serve, to let workers in with this welcome, and to look after their
+    /// accounts.
     ///
     /// # Errors
     /// When the server does not let the broker listen.
-    pub async fn start(link: Link, lease: Duration, version: Arc<str>, quota: Arc<dyn Quota>) -> Result<Arc<Self>, Error> {
+    pub async fn start(link: Link, side: Arc<BrokerSide>, welcome: Welcome, quota: Arc<dyn Quota>) -> Result<Arc<Self>, Error> {
         let (seen, cards) = mpsc::unbounded_channel();
         let present = Present::default();
         let listen = |subject: String| {
@@ -52,8 +54,8 @@ impl NatsRoster {
         };
         let (hellos, quotas) = (listen(link.names.hello()).await?, listen(link.names.quota()).await?);
         let work: [BoxFuture<'static, ()>; 3] = [
-            Box::pin(watch(link.clone(), present.clone(), seen)),
-            Box::pin(admit(link.client.clone(), hellos, present, lease, version)),
+            Box::pin(watch(link.clone(), present.clone(), Told { seen, side, all: false })),
+            Box::pin(admit(link.client.clone(), hellos, present, welcome)),
             Box::pin(super::quota::serve(link.client.clone(), quotas, quota)),
         ];
         let stop = CancellationToken::new();
@@ -91,7 +93,7 @@ impl Roster for NatsRoster {
 }
 
 /// Tells what cards say and when they stop coming. While NATS is away nobody is missed.
-async fn watch(link: Link, present: Present, seen: mpsc::UnboundedSender<Seen>) {
+async fn watch(link: Link, present: Present, mut told: Told) {
     let mut state = link.state();
     loop {
         if state.wait_for(|s| s.up).await.is_err() {
@@ -107,10 +109,11 @@ async fn watch(link: Link, present: Present, seen: mpsc::UnboundedSender<Seen>) 
                 let mut look = tokio::time::interval(LOOK);
                 look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
                 let mut looked = Instant::now();
+                let begun = looked;
                 loop {
                     tokio::select! {
                         entry = cards.next() => match entry {
-                            Some(Ok(entry)) => read(&entry, &present, &seen),
+                            Some(Ok(entry)) => read(&entry, &present, &mut told),
                             Some(Err(_)) | None => break,
                         },
                         now = look.tick() => {
@@ -119,7 +122,10 @@ async fn watch(link: Link, present: Present, seen: mpsc::UnboundedSender<Seen>) 
                                 lock(&present).values_mut().for_each(|(_, at)| *at = now);
                             }
                             looked = now;
-                            miss(&present, &seen, now);
+                            miss(&present, &told, now);
+                            if now.duration_since(begun) > FIRST {
+                                told.all();
+                            }
                         }
                         _ = state.wait_for(|s| !still(s)) => break,
                     }
@@ -151,12 +157,12 @@ async fn bucket(link: &Link) -> Result<kv::Watch, Error> {
     store.watch_with_history(">").await.map_err(|e| refused(e.to_string()))
 }
 
-fn read(entry: &kv::Entry, present: &Present, seen: &mpsc::UnboundedSender<Seen>) {
+fn read(entry: &kv::Entry, present: &Present, told: &mut Told) {
     match entry.operation {
         kv::Operation::Put => match serde_json::from_slice::<Card>(&entry.value) {
             Ok(card) => {
                 lock(present).insert(card.worker.clone(), (card.instance.clone(), Instant::now()));
-                let _ = seen.send(Seen::Put(card));
+                told.put(card);
             }
             Err(error) => tracing::warn!(worker = %entry.key, %error, "a worker's card cannot be read"),
         },
@@ -164,49 +170,80 @@ fn read(entry: &kv::Entry, present: &Present, seen: &mpsc::UnboundedSender<Seen>
             let gone: Vec<WorkerId> = lock(present).keys().filter(|worker| Names::worker(worker) == entry.key).cloned().collect();
             for worker in gone {
                 lock(present).remove(&worker);
-                let _ = seen.send(Seen::Gone { worker, why: "it has stopped".into() });
+                told.tell(Seen::Gone { worker, why: "it has stopped".into() });
             }
         }
         // An old card has run out; whether its worker is gone is judged by when it was seen.
         kv::Operation::Purge => {}
     }
+    if entry.delta == 0 {
+        told.all();
+    }
 }
 
-fn miss(present: &Present, seen: &mpsc::UnboundedSender<Seen>, now: Instant) {
+fn miss(present: &Present, told: &Told, now: Instant) {
     lock(present).retain(|worker, (_, at)| {
         let lost = now.duration_since(*at) > LOST;
         if lost {
             let why = format!("it was not heard of for {LOST:?}").into();
-            let _ = seen.send(Seen::Gone { worker: worker.clone(), why });
+            told.tell(Seen::Gone { worker: worker.clone(), why });
         }
         !lost
     });
 }
 
-async fn admit(client: Client, mut hellos: Subscriber, present: Present, lease: Duration, version: Arc<str>) {
-    while let Some(Message { reply, payload, .. }) = hellos.next().await {
-        let Some(reply) = reply else { continue };
-        let welcome = match serde_json::from_slice::<Hello>(&payload) {
-            Ok(hello) => judge(&hello, &present, lease, &version),
-            Err(error) => Welcome::Out { why: format!("the broker (Pullyard {version}) cannot read the worker's greeting: {error}") },
+/// What has been told of the cards.
+struct Told {
+    seen: mpsc::UnboundedSender<Seen>,
+    side: Arc<BrokerSide>,
+    all: bool,
+}
+
+impl Told {
+    fn put(&self, card: Card) {
+        let serves = |backend: &pullyard_schemas::fleet::BackendCard| {
+            let scopes = [Scope::Any, Scope::Local].into_iter().filter(|scope| backend.serves(*scope)).collect::<Vec<_>>();
+            let lane = move |target: &Arc<str>, scope| Lane { target: target.clone(), scope };
+            backend
+                .models
+                .iter()
+                .flat_map(|model| scopes.iter().map(|scope| lane(&model.name, *scope)).collect::<Vec<_>>())
+                .collect::<Vec<_>>()
         };
-        drop(client.publish(reply, serde_json::to_vec(&welcome).unwrap_or_default().into()).await);
+        self.side.lanes(card.backends.iter().flat_map(serves).collect());
+        self.tell(Seen::Put(card));
+    }
+
+    fn all(&mut self) {
+        if !std::mem::replace(&mut self.all, true) {
+            self.tell(Seen::All);
+        }
+    }
+
+    fn tell(&self, seen: Seen) {
+        // Nobody listens any more when the broker is closing.
+        let _ = self.seen.send(seen);
     }
 }
 
-fn judge(hello: &Hello, present: &Present, lease: Duration, version: &Arc<str>) -> Welcome {
-    if hello.protocol != PROTOCOL {
-        let why = format!(
-            "the broker (Pullyard {version}) speaks protocol {PROTOCOL}, and this worker (Pullyard {}) protocol {}: run the same version",
-            hello.version, hello.protocol
-        );
-        return Welcome::Out { why };
+async fn admit(client: Client, mut hellos: Subscriber, present: Present, welcome: Welcome) {
+    while let Some(Message { reply, payload, .. }) = hellos.next().await {
+        let Some(reply) = reply else { continue };
+        let greeting = match serde_json::from_slice::<Hello>(&payload) {
+            Ok(hello) => judge(&hello, &present, &welcome),
+            Err(error) => Greeting::Out(format!("the broker (pullyard {}) cannot read the worker's greeting: {error}", welcome.version)),
+        };
+        drop(client.publish(reply, serde_json::to_vec(&greeting).unwrap_or_default().into()).await);
     }
-    if let Some((instance, _)) = lock(present).get(&hello.worker)
-        && *instance != hello.instance
-    {
-        let why = format!("another worker is called `{}` and lives; give this one a name of its own with --name", hello.worker);
-        return Welcome::Later { why };
+}
+
+fn judge(hello: &Hello, present: &Present, welcome: &Welcome) -> Greeting {
+    let taken = lock(present).get(&hello.worker).is_some_and(|(instance, _)| *instance != hello.instance);
+    match hello.answer(welcome.clone()) {
+        Err(why) => Greeting::Out(why),
+        Ok(_) if taken => {
+            Greeting::Later(format!("another worker is called `{}` and lives; give this one a name of its own with --name", hello.worker))
+        }
+        Ok(welcome) => Greeting::In(welcome),
     }
-    Welcome::In { version: version.clone(), lease_ms: u64::try_from(lease.as_millis()).unwrap_or(u64::MAX) }
 }

@@ -1,9 +1,7 @@
 //! What is in the messages: a head of one line of JSON, and behind it bytes as they are.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
-use pullyard_schemas::fleet::{Mode, Order};
+use pullyard_schemas::fleet::{Mode, Order, Welcome};
 use pullyard_schemas::work::{Offer, Report};
 use pullyard_schemas::{JobId, Token, WorkerId};
 use serde::de::DeserializeOwned;
@@ -66,30 +64,15 @@ pub(super) enum Obeyed {
     Refused(String),
 }
 
-/// A worker asks to be let in. This must stay readable for all versions.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Hello {
-    pub(super) worker: WorkerId,
-    pub(super) instance: Arc<str>,
-    pub(super) protocol: u32,
-    pub(super) version: Arc<str>,
-}
-
+/// The answer to a worker that wants to be let in.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Welcome {
-    In {
-        version: Arc<str>,
-        lease_ms: u64,
-    },
+pub(super) enum Greeting {
+    In(Welcome),
     /// Not now.
-    Later {
-        why: String,
-    },
+    Later(String),
     /// Never.
-    Out {
-        why: String,
-    },
+    Out(String),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
