@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pullyard_schemas::job::{BodyAt, Job, Spec};
-use pullyard_schemas::{JobId, Lane, Seq};
+use pullyard_schemas::{JobId, Lane, Seq, Timestamp};
 use pullyard_worker::transport::{Receipt, Word};
 use tokio::sync::{mpsc, oneshot};
 
 use super::commit::Stall;
 use super::lanes::{Capacity, Stats};
+use super::leases::Way;
 use super::output::Subscription;
 use crate::core::decide::{Command, Policy, Rejection};
 use crate::core::schedule;
@@ -194,6 +195,7 @@ pub(super) struct Listed {
 pub struct Handle {
     pub(super) inputs: mpsc::UnboundedSender<Input>,
     pub(super) stall: Stall,
+    pub(super) way: Way,
 }
 
 impl Handle {
@@ -331,6 +333,12 @@ impl Handle {
     #[must_use]
     pub fn stalled(&self) -> Option<Arc<str>> {
         self.stall.why()
+    }
+
+    /// Since when the way to the workers is closed, while it is.
+    #[must_use]
+    pub fn way_closed(&self) -> Option<Timestamp> {
+        self.way.closed_since()
     }
 
     fn send(&self, input: Input) {

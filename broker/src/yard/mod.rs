@@ -120,6 +120,7 @@ impl Yard {
             schedule: config.schedule(),
             flush_before_answers: config.log.durability == Durability::Flush,
             flush_every: config.log.flush_every,
+            own_workers: engine::OwnWorkers::All,
         };
         let (handle, task) = engine::start(parts, options, transport.clone(), reports)?;
         let worker = Arc::new(Worker::new(worker_id(env), transport, config.lease));
