@@ -161,7 +161,9 @@ impl Engine {
             | Event::Leased { .. }
             | Event::Checkpointed { .. }
             | Event::Requeued { .. }
-            | Event::Accounted { .. } => {}
+            | Event::Accounted { .. }
+            | Event::WorkerJoined { .. }
+            | Event::WorkerLeft { .. } => {}
         }
     }
 }

@@ -188,7 +188,8 @@ async fn a_late_report_of_a_job_that_left_memory_is_billed_once_whatever_comes_b
     broker.left_memory(job).await;
 
     let (first, second) = (broker.say(job, 1, "w", completed()), broker.say(job, 1, "w", completed()));
-    (first.await.unwrap(), second.await.unwrap());
+    first.await.unwrap();
+    second.await.unwrap();
     broker.left_memory(job).await;
     broker.says(job, 1, "w", failed(FailureKind::Cancelled)).await;
 
@@ -435,5 +436,30 @@ async fn only_its_own_worker_keeps_a_lease() {
     }
     assert_eq!(broker.events(mine).await, ["submitted", "leased"]);
     assert_eq!(broker.events(other).await, ["submitted", "leased", "lease_lost"]);
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_worker_held_is_lost_when_it_leaves_and_its_coming_and_going_is_in_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = open(dir.path());
+    broker.handle.worker_joined(worker("gone"), "1".into(), "0.1.0".into(), 2);
+    let [lost, kept] = [broker.submit().await, broker.submit().await];
+    broker.says(lost, 1, "gone", started()).await;
+    broker.says(kept, 1, "w", started()).await;
+    broker.told();
+
+    broker.handle.worker_left(worker("gone"), "not heard of".into());
+    broker.offered(lost, 2).await;
+
+    assert_eq!(broker.told()[0], Told::Withdrawn(lost, Token(1), Some(worker("gone"))));
+    assert_eq!(broker.events(lost).await, ["submitted", "leased", "lease_lost"]);
+    assert_eq!(broker.events(kept).await, ["submitted", "leased"]);
+    assert_eq!(broker.events(JobId::NONE).await, ["worker_joined", "worker_left"]);
+    broker.stop().await;
+    let broker = open(dir.path());
+    assert_eq!(broker.state(kept).await, "running", "the recovery is not disturbed");
+    assert_eq!(broker.handle.get(JobId::NONE).await.map(|view| view.job.id), None);
+    assert_eq!(broker.model.job(JobId::NONE).unwrap(), None);
     broker.stop().await;
 }

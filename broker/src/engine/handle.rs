@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use pullyard_schemas::job::{BodyAt, Job, Spec};
-use pullyard_schemas::{JobId, Lane, Seq, Timestamp};
+use pullyard_schemas::job::{BodyAt, Event, Job, Spec};
+use pullyard_schemas::{JobId, Lane, Seq, Timestamp, WorkerId};
 use pullyard_worker::transport::{Receipt, Word};
 use tokio::sync::{mpsc, oneshot};
 
@@ -172,6 +172,8 @@ pub(super) enum Input {
         end: oneshot::Sender<End>,
     },
     Capacity(Vec<(Lane, Capacity)>),
+    /// A worker has come or gone.
+    Worker(Event),
     Configure {
         policy: Policy,
         schedule: schedule::Options,
@@ -299,6 +301,17 @@ impl Handle {
     /// Tells how many slots serve each lane.
     pub fn capacity(&self, lanes: Vec<(Lane, Capacity)>) {
         self.send(Input::Capacity(lanes));
+    }
+
+    /// Writes down that a worker has come.
+    pub fn worker_joined(&self, worker: WorkerId, instance: Arc<str>, version: Arc<str>, backends: u32) {
+        self.send(Input::Worker(Event::WorkerJoined { worker, instance, version, backends }));
+    }
+
+    /// Writes down that a worker has gone. Whatever it still holds is lost at once, so what it has reported should have been
+    /// heard before, and a worker that comes back under the same name should join after this.
+    pub fn worker_left(&self, worker: WorkerId, why: Arc<str>) {
+        self.send(Input::Worker(Event::WorkerLeft { worker, why }));
     }
 
     /// Lets the log drop what is before this event, as far as no live job needs it.

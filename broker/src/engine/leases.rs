@@ -4,11 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
+use pullyard_schemas::job::Event;
 use pullyard_schemas::{JobId, Lane, Timestamp, Token, WorkerId};
 
 use super::timers::Timer;
 use super::turn::Engine;
 use crate::core::decide::{Command, waits_for};
+use crate::log::Record;
 
 /// A turn that comes later than planned by less than this was only busy.
 const BUSY: Duration = Duration::from_secs(1);
@@ -123,6 +126,19 @@ impl Engine {
         } else if until > now {
             self.timers.set(until, id, Timer::Lease);
         } else {
+            self.lose(id, now);
+        }
+    }
+
+    /// A worker has come or gone; what it held is lost then, and nobody need wait for its leases to run out.
+    pub(super) fn worker(&mut self, event: Event, now: Timestamp) {
+        let left = if let Event::WorkerLeft { worker, .. } = &event { Some(worker.clone()) } else { None };
+        let envelope = self.envelope(JobId::NONE, event, now);
+        self.group.records.push(Record { envelope, body: Bytes::new() });
+        let Some(left) = left else { return };
+        let holds = |id: &JobId| self.jobs.get(id).and_then(|job| job.lease()).is_some_and(|lease| lease.worker == left);
+        let held: Vec<JobId> = self.leases.keys().copied().filter(|id| holds(id) && !self.aside.contains_key(id)).collect();
+        for id in held {
             self.lose(id, now);
         }
     }

@@ -271,6 +271,7 @@ impl Engine {
                 }
             }
             Input::Capacity(lanes) => self.capacity(lanes, now),
+            Input::Worker(event) => self.worker(event, now),
             Input::Configure { policy, schedule } => {
                 self.policy = policy;
                 self.schedule.set_options(schedule);
