@@ -13,6 +13,9 @@ use uuid::Uuid;
 pub struct JobId(pub Uuid);
 
 impl JobId {
+    /// In the place of a job where there is none: an event of a worker's coming and going has it. No job is called so.
+    pub const NONE: Self = Self(Uuid::nil());
+
     /// A fresh id, unique without coordination.
     #[must_use]
     pub fn new() -> Self {

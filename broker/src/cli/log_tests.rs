@@ -76,11 +76,15 @@ async fn an_export_has_a_line_per_event_with_its_body() {
 fn verify_counts_and_refuses_what_cannot_follow() {
     let job = JobId::new();
     let cancelled = || Event::Cancelled { why: "x".into() };
-    let good = data(vec![(job, submitted(), "{}"), (job, cancelled(), ""), (JobId::new(), submitted(), "{}")]);
+    let left = Event::WorkerLeft { worker: pullyard_schemas::WorkerId("w".into()), why: "drained".into() };
+    let good = data(vec![(job, submitted(), "{}"), (job, cancelled(), ""), (JobId::new(), submitted(), "{}"), (JobId::NONE, left, "")]);
     let (out, written) = Out::captured(true);
     verify(&out, &open(good.path()).unwrap()).unwrap();
     let counts: Value = serde_json::from_slice(&written.lock().unwrap()).unwrap();
-    assert_eq!((&counts["events"], &counts["cancelled"], &counts["queued"]), (&json!(3), &json!(1), &json!(1)));
+    assert_eq!(
+        (&counts["events"], &counts["cancelled"], &counts["queued"], &counts["workers_left"]),
+        (&json!(4), &json!(1), &json!(1), &json!(1))
+    );
 
     let bad = data(vec![(job, submitted(), "{}"), (job, cancelled(), ""), (job, cancelled(), "")]);
     let error = verify(&out, &open(bad.path()).unwrap()).unwrap_err();

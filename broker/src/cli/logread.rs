@@ -78,7 +78,8 @@ pub(super) fn summary(record: &Record) -> String {
     let envelope = &record.envelope;
     let fields = serde_json::to_value(envelope).unwrap_or_default();
     let size = if record.body.is_empty() { String::new() } else { format!(" ({} bytes)", record.body.len()) };
-    let line = format!("{} {} {} {}{size} {}", envelope.seq, time(envelope.at), envelope.job, envelope.event.name(), details(&fields));
+    let job = if envelope.event.is_about_a_job() { envelope.job.to_string() } else { "-".to_owned() };
+    let line = format!("{} {} {job} {}{size} {}", envelope.seq, time(envelope.at), envelope.event.name(), details(&fields));
     plain(&Value::from(line.trim_end()))
 }
 
@@ -96,6 +97,8 @@ pub(super) struct Check {
     /// Events of jobs that are not known: they were submitted before the log begins.
     orphans: u64,
     late_bills: u64,
+    joined: u64,
+    left: u64,
 }
 
 impl Check {
@@ -111,6 +114,8 @@ impl Check {
             expired: 0,
             orphans: 0,
             late_bills: 0,
+            joined: 0,
+            left: 0,
         }
     }
 
@@ -131,6 +136,11 @@ impl Check {
             | Event::Rerouted { .. }
             | Event::Requeued { .. }
             | Event::Parked { .. } => {}
+            Event::WorkerJoined { .. } => self.joined += 1,
+            Event::WorkerLeft { .. } => self.left += 1,
+        }
+        if !envelope.event.is_about_a_job() {
+            return Ok(());
         }
         let known = match self.jobs.entry(envelope.job) {
             Entry::Occupied(job) => Some(job.remove()),
@@ -169,6 +179,8 @@ impl Check {
             ("parked", state("parked")),
             ("late bills", self.late_bills),
             ("of jobs from before", self.orphans),
+            ("workers joined", self.joined),
+            ("workers left", self.left),
         ]
     }
 }

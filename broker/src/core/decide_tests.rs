@@ -106,7 +106,7 @@ proptest! {
         for envelope in &life.log {
             if envelope.event.charge().is_some() {
                 let late = if let Event::Accounted { token, worker, .. } = &envelope.event { Some((*token, worker.clone().unwrap())) } else { None };
-                prop_assert!(billed.insert(late.or(live_lease.clone()).unwrap()), "billed twice");
+                prop_assert!(billed.insert(late.or_else(|| live_lease.clone()).unwrap()), "billed twice");
             }
             match &envelope.event {
                 Event::Leased { token, worker, .. } => {
@@ -116,6 +116,7 @@ proptest! {
                 Event::AttemptFailed { .. } | Event::LeaseLost { .. } => live_lease = None,
                 Event::Completed { .. } | Event::Cancelled { .. } | Event::Expired => { terminal += 1; live_lease = None; }
                 Event::Submitted { .. } | Event::Checkpointed { .. } | Event::Rerouted { .. } | Event::Requeued { .. } | Event::Parked { .. } | Event::Accounted { .. } => {}
+                Event::WorkerJoined { .. } | Event::WorkerLeft { .. } => unreachable!("of no job"),
             }
             let stored: Envelope = serde_json::from_str(&serde_json::to_string(envelope).unwrap()).unwrap();
             replayed = Some(apply(replayed, &stored).unwrap());

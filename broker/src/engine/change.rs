@@ -162,7 +162,9 @@ impl Engine {
             | Event::Leased { .. }
             | Event::Checkpointed { .. }
             | Event::Requeued { .. }
-            | Event::Accounted { .. } => {}
+            | Event::Accounted { .. }
+            | Event::WorkerJoined { .. }
+            | Event::WorkerLeft { .. } => {}
         }
     }
 }

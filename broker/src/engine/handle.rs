@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use pullyard_schemas::job::{BodyAt, Job, Spec};
-use pullyard_schemas::{JobId, Lane, Seq};
+use pullyard_schemas::job::{BodyAt, Event, Job, Spec};
+use pullyard_schemas::{JobId, Lane, Seq, Timestamp, WorkerId};
 use pullyard_worker::transport::{Receipt, Word};
 use tokio::sync::{mpsc, oneshot};
 
 use super::commit::Stall;
 use super::lanes::{Capacity, Stats};
+use super::leases::Way;
 use super::output::Subscription;
 use crate::core::decide::{Command, Policy, Rejection};
 use crate::core::schedule;
@@ -171,6 +172,8 @@ pub(super) enum Input {
         end: oneshot::Sender<End>,
     },
     Capacity(Vec<(Lane, Capacity)>),
+    /// A worker has come or gone.
+    Worker(Event),
     Configure {
         policy: Policy,
         schedule: schedule::Options,
@@ -194,6 +197,7 @@ pub(super) struct Listed {
 pub struct Handle {
     pub(super) inputs: mpsc::UnboundedSender<Input>,
     pub(super) stall: Stall,
+    pub(super) way: Way,
 }
 
 impl Handle {
@@ -299,6 +303,17 @@ impl Handle {
         self.send(Input::Capacity(lanes));
     }
 
+    /// Writes down that a worker has come.
+    pub fn worker_joined(&self, worker: WorkerId, instance: Arc<str>, version: Arc<str>, backends: u32) {
+        self.send(Input::Worker(Event::WorkerJoined { worker, instance, version, backends }));
+    }
+
+    /// Writes down that a worker has gone. Whatever it still holds is lost at once, so what it has reported should have been
+    /// heard before, and a worker that comes back under the same name should join after this.
+    pub fn worker_left(&self, worker: WorkerId, why: Arc<str>) {
+        self.send(Input::Worker(Event::WorkerLeft { worker, why }));
+    }
+
     /// Lets the log drop what is before this event, as far as no live job needs it.
     pub fn retain(&self, keep: Seq) {
         self.send(Input::Retain(keep));
@@ -331,6 +346,12 @@ impl Handle {
     #[must_use]
     pub fn stalled(&self) -> Option<Arc<str>> {
         self.stall.why()
+    }
+
+    /// Since when the way to the workers is closed, while it is.
+    #[must_use]
+    pub fn way_closed(&self) -> Option<Timestamp> {
+        self.way.closed_since()
     }
 
     fn send(&self, input: Input) {

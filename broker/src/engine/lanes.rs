@@ -166,7 +166,7 @@ impl Engine {
         } else {
             // Nothing starts while its end could not be recorded; the lanes are looked at again with the next turn.
             self.touched = lanes;
-            self.timers.set(now.after(STALLED), JobId(uuid::Uuid::nil()), Timer::Ready);
+            self.timers.set(now.after(STALLED), JobId::NONE, Timer::Ready);
         }
     }
 

@@ -42,6 +42,9 @@ pub(super) fn live_jobs(
     let mut indebted = 0;
     reader.replay(floor.min(cursor.next()), &mut |record| {
         let mut envelope = record.envelope;
+        if !envelope.event.is_about_a_job() {
+            return ControlFlow::Continue(());
+        }
         let (seq, id, news) = (envelope.seq, envelope.job, envelope.seq > cursor);
         if let Event::Submitted { spec, .. } = &mut envelope.event {
             interner.share(spec);

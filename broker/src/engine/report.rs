@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use pullyard_schemas::job::{BodyAt, State};
 use pullyard_schemas::work::Report;
-use pullyard_schemas::{FailureKind, JobId, Timestamp, Token, WorkerId};
+use pullyard_schemas::{JobId, Timestamp, Token, WorkerId};
 use pullyard_worker::transport::{Incoming, Receipt, Word};
 
 use super::bill::Bill;
@@ -23,14 +23,8 @@ impl Engine {
                 let word = self.with_all_output(word);
                 self.told(word, receipt, now);
             }
-            Incoming::Alive { attempts, .. } => {
-                for (job, token) in attempts {
-                    if self.jobs.get(&job).and_then(|job| job.lease()).is_some_and(|l| l.token == token) {
-                        self.leases.insert(job, now.after(self.policy.lease));
-                    }
-                }
-            }
-            Incoming::Way { .. } => {}
+            Incoming::Alive { worker, attempts } => self.alive(worker.as_ref(), attempts, now),
+            Incoming::Way { open } => self.way(open, now),
         }
     }
 
@@ -103,10 +97,7 @@ impl Engine {
         if events.is_empty() {
             return;
         }
-        let until = now.after(self.policy.lease);
-        self.leases.insert(id, until);
-        self.timers.set(until, id, Timer::Lease);
-        self.lanes.entry(lane).or_default().running += 1;
+        self.watch_lease(id, lane, now);
         self.carry_out(id, events, &Bytes::new(), now);
     }
 
@@ -146,20 +137,7 @@ impl Engine {
                     self.change(id, Command::Expire, now, None);
                 }
             }
-            Timer::Lease => {
-                let (Some(lease), Some(until)) = (job.lease(), self.leases.get(&id).copied()) else { return };
-                if self.aside.contains_key(&id) {
-                    // It has ended, and what it made is being written.
-                    self.timers.set(now.after(self.policy.lease), id, Timer::Lease);
-                } else if until > now {
-                    self.timers.set(until, id, Timer::Lease);
-                } else {
-                    let (token, worker) = (lease.token, lease.worker.clone());
-                    tracing::warn!(job = %id, attempt = %token, %worker, "lease lost");
-                    self.transport.withdraw(id, token, Some(&worker));
-                    self.interrupted(id, token, FailureKind::Connect, Command::LoseLease { token }, now);
-                }
-            }
+            Timer::Lease => self.lease_due(id, now),
         }
     }
 }

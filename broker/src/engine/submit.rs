@@ -10,6 +10,7 @@ use pullyard_schemas::{Charge, Failure, FailureKind, JobId, Seq, Timestamp, Usag
 
 use super::commit::Ack;
 use super::handle::{Accepted, Done, NewJob, Refusal, Reply, Submission, View};
+use super::leases::OwnWorkers;
 use super::timers::Timer;
 use super::turn::{Engine, IN_HAND, InHand};
 use crate::core::decide::{Command, decide};
@@ -20,22 +21,34 @@ use crate::log::Record;
 const FULL_RETRY: Duration = Duration::from_secs(5);
 
 impl Engine {
-    /// Running attempts died with the process; clients that waited on a connection are gone, unless they can come back
-    /// with their idempotency key.
-    pub(super) fn adopt(&mut self, jobs: BTreeMap<Seq, Box<Job>>) {
+    /// Attempts of workers inside this process died with the one before it; the others go on, and their workers have a full
+    /// lease to be heard. Clients that waited on a connection are gone, unless they can come back with their idempotency
+    /// key.
+    pub(super) fn adopt(&mut self, jobs: BTreeMap<Seq, Box<Job>>, own: &OwnWorkers) {
         let now = (self.clock)();
         for job in jobs.into_values() {
             let (id, live) = (job.id, job.spec.live && !job.spec.keep);
-            // What the attempt used nobody will tell; that it was made is known.
-            let lost = job.lease().map(|lease| (lease.token, lease.worker.clone(), unknown_charge(lease, now)));
             let abandoned = live && job.spec.idempotency_key.is_none();
             self.recall(&job);
+            let (lease, lane, stream) = (job.lease().cloned(), job.lane(), job.spec.stream);
             self.hold(job);
+            let lost = lease.as_ref().filter(|lease| own.has(&lease.worker));
+            let kept = lease.as_ref().filter(|lease| !own.has(&lease.worker));
+            if lease.is_some() {
+                self.watch_lease(id, lane, now);
+            }
             if abandoned {
                 self.change(id, Command::Cancel { why: "the client's connection ended with the broker".into() }, now, None);
-            } else if let Some((token, worker, charge)) = lost {
+            } else if let Some(lease) = lost {
+                // What the attempt used nobody will tell; that it was made is known.
+                let (token, worker, charge) = (lease.token, lease.worker.clone(), unknown_charge(lease, now));
                 let failure = Failure::new(FailureKind::Drained, "the broker stopped during the attempt");
                 self.change(id, Command::Fail { token, worker, failure, charge: Some(charge), delivered: false }, now, None);
+            } else if let Some(lease) = kept {
+                if stream {
+                    self.hub.open(id);
+                    self.transport.repeat_output(id, lease.token, &lease.worker);
+                }
             } else {
                 self.place(id, now);
             }

@@ -43,7 +43,13 @@ pub(super) fn rig() -> Rig {
         clock: crate::yard::wall_clock,
     };
     let policy = Policy { backoff_base: Duration::from_millis(1), backoff_max: Duration::from_millis(3), lease: Duration::from_secs(5) };
-    let options = Options { policy, schedule: Default::default(), flush_before_answers: true, flush_every: Duration::from_millis(5) };
+    let options = Options {
+        policy,
+        schedule: Default::default(),
+        flush_before_answers: true,
+        flush_every: Duration::from_millis(5),
+        own_workers: OwnWorkers::All,
+    };
     let (handle, task) = start(parts, options, transport.clone(), reports).unwrap();
     Rig { handle, transport, reader, task, _dir: dir }
 }

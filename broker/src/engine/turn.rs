@@ -15,6 +15,7 @@ use super::commit::{self, Committer, Flushing, Group, Stall};
 use super::handle::{End, Handle, Input};
 use super::intern::Interner;
 use super::lanes::{Counters, LaneState};
+use super::leases::{OwnWorkers, Way};
 use super::output::OutputHub;
 use super::recover::{Error, live_jobs};
 use super::timers::Timers;
@@ -32,6 +33,8 @@ const GRACE: Duration = Duration::from_secs(5);
 /// How long events that nobody waits for may wait for others to be written with: a request that is answered within this
 /// time costs one write, and not one for each of its events.
 const LAZY: Duration = Duration::from_millis(2);
+/// How long the engine sleeps when nothing is to come.
+const IDLE: Duration = Duration::from_secs(3_600);
 /// Bytes of waiting requests that stay in hand; the others are read from the log when their turn comes.
 pub(super) const IN_HAND: u64 = 32 << 20;
 
@@ -44,6 +47,7 @@ pub struct Options {
     pub flush_before_answers: bool,
     /// How long what was written may wait for its flush.
     pub flush_every: Duration,
+    pub own_workers: OwnWorkers,
 }
 
 /// What the engine stands on.
@@ -74,7 +78,8 @@ pub fn start(
     let (inputs, queue) = mpsc::unbounded_channel();
     let flushing = Flushing { before_answers: options.flush_before_answers, every: options.flush_every };
     let (committer, stall) = commit::spawn(parts.log, flushing, parts.hub.clone(), parts.projector.clone(), inputs.downgrade())?;
-    let handle = Handle { inputs, stall: stall.clone() };
+    let way = Way::default();
+    let handle = Handle { inputs, stall: stall.clone(), way: way.clone() };
     let mut engine = Engine {
         jobs: BTreeMap::new(),
         waiters: HashMap::new(),
@@ -112,8 +117,9 @@ pub fn start(
         read_model: parts.read_model,
         committer,
         stall,
+        way,
     };
-    engine.adopt(jobs);
+    engine.adopt(jobs, &options.own_workers);
     let task = tokio::spawn(engine.run(queue, reports));
     Ok((handle, task))
 }
@@ -180,6 +186,7 @@ pub(super) struct Engine {
     pub(super) read_model: ReadModel,
     pub(super) committer: Committer,
     pub(super) stall: Stall,
+    pub(super) way: Way,
 }
 
 impl Engine {
@@ -187,14 +194,13 @@ impl Engine {
         let mut batch = Vec::with_capacity(TURN);
         let mut words = Vec::with_capacity(TURN);
         self.finish_turn();
+        let mut turned = (self.clock)();
         while !self.stopping {
-            let timer = self.timers.next().map(|at| at.since((self.clock)()));
-            let group = self.group_since.map(|since| (since + LAZY).saturating_duration_since(Instant::now()));
-            let wait = timer.into_iter().chain(group).min();
+            let wait = self.wait();
             tokio::select! {
                 n = inputs.recv_many(&mut batch, TURN) => if n == 0 { break },
                 _ = reports.recv_many(&mut words, TURN), if !reports.is_closed() || !reports.is_empty() => {}
-                () = tokio::time::sleep(wait.unwrap_or(Duration::from_secs(3600))) => {}
+                () = tokio::time::sleep(wait) => {}
             }
             // Whatever else is there goes into the same flush.
             while words.len() < TURN
@@ -208,6 +214,8 @@ impl Engine {
                 batch.push(input);
             }
             let now = (self.clock)();
+            self.woke(turned, wait, now);
+            turned = now;
             for word in words.drain(..) {
                 self.heard(word, now);
             }
@@ -228,6 +236,12 @@ impl Engine {
             // The last group must be on disk before the program says that it has stopped.
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         }
+    }
+
+    fn wait(&self) -> Duration {
+        let timer = self.timers.next().map(|at| at.since((self.clock)()));
+        let group = self.group_since.map(|since| (since + LAZY).saturating_duration_since(Instant::now()));
+        [timer, group, self.nap()].into_iter().flatten().min().unwrap_or(IDLE)
     }
 
     fn input(&mut self, input: Input, now: Timestamp) {
@@ -257,6 +271,7 @@ impl Engine {
                 }
             }
             Input::Capacity(lanes) => self.capacity(lanes, now),
+            Input::Worker(event) => self.worker(event, now),
             Input::Configure { policy, schedule } => {
                 self.policy = policy;
                 self.schedule.set_options(schedule);

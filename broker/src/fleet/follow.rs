@@ -8,13 +8,15 @@ use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::merge::{Merged, merge};
+use super::registry::Move;
 use crate::http::App;
 
 /// How long requests wait at the start for workers that may be there.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Follows the cards until what is returned is dropped. `known` turns true when those that were up have been seen.
-pub fn follow(app: &Arc<App>, known: watch::Sender<bool>) -> DropGuard {
+/// Follows the cards until what is returned is dropped. `known` turns true when those that were up have been seen. With
+/// `written` the log has who comes and goes; the one worker of an embedded broker comes and goes with it.
+pub fn follow(app: &Arc<App>, known: watch::Sender<bool>, written: bool) -> DropGuard {
     let mut cards = app.workers.cards();
     // What runs in the background does not keep the broker alive.
     let app = Arc::downgrade(app);
@@ -38,7 +40,13 @@ pub fn follow(app: &Arc<App>, known: watch::Sender<bool>) -> DropGuard {
             let mut next = Some(seen);
             while let Some(seen) = next {
                 all |= seen == Seen::All;
-                app.workers.heard(seen);
+                match app.workers.heard(seen).filter(|_| written) {
+                    Some(Move::Joined { worker, instance, version, backends }) => {
+                        app.engine.worker_joined(worker, instance, version, backends);
+                    }
+                    Some(Move::Left { worker, why }) => app.engine.worker_left(worker, why),
+                    None => {}
+                }
                 next = cards.try_recv().ok();
             }
             let merged = merge(&app.workers.workers());

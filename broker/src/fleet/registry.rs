@@ -24,6 +24,13 @@ pub struct Known {
     pub gone: Option<Arc<str>>,
 }
 
+/// A worker came or went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Move {
+    Joined { worker: WorkerId, instance: Arc<str>, version: Arc<str>, backends: u32 },
+    Left { worker: WorkerId, why: Arc<str> },
+}
+
 /// Why a worker did not do as it was told.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unmoved {
@@ -81,27 +88,33 @@ impl Registry {
         self.roster.cards()
     }
 
-    /// Notes what was seen of a worker.
-    pub(super) fn heard(&self, seen: Seen) {
+    /// Notes what was seen of a worker; answers whether it came or went.
+    pub(super) fn heard(&self, seen: Seen) -> Option<Move> {
         let now = (self.clock)();
         let mut known = self.lock();
-        match seen {
+        let moved = match seen {
             Seen::Put(card) => {
                 let before = known.get(&card.worker).filter(|before| before.gone.is_none());
-                if before.is_none_or(|before| before.card.instance != card.instance) {
+                let joined = before.is_none_or(|before| before.card.instance != card.instance).then(|| {
                     tracing::info!(worker = %card.worker, machine = %card.machine, version = %card.version, "a worker is there");
-                }
+                    let backends = u32::try_from(card.backends.len()).unwrap_or(u32::MAX);
+                    Move::Joined { worker: card.worker.clone(), instance: card.instance.clone(), version: card.version.clone(), backends }
+                });
                 known.insert(card.worker.clone(), Known { card, seen: now, gone: None });
+                joined
             }
             Seen::Gone { worker, why } => {
-                if let Some(known) = known.get_mut(&worker).filter(|known| known.gone.is_none()) {
+                let there = known.get_mut(&worker).filter(|known| known.gone.is_none());
+                there.map(|known| {
                     tracing::warn!(%worker, %why, "a worker is gone");
-                    known.gone = Some(why);
-                }
+                    known.gone = Some(why.clone());
+                    Move::Left { worker, why }
+                })
             }
-            Seen::All => {}
-        }
+            Seen::All => None,
+        };
         known.retain(|_, known| known.gone.is_none() || now.since(known.seen) < REMEMBERED);
+        moved
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<WorkerId, Known>> {

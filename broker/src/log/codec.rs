@@ -17,7 +17,12 @@ const HEADER: usize = 4;
 
 /// Raises an event by one version: the first raises 1 to 2. A new schema version adds one line here.
 type Raise = fn(&mut Value);
-const RAISES: &[Raise] = &[];
+const RAISES: &[Raise] = &[
+    // 2 only added events, and a field that may be absent.
+    |_| {},
+];
+/// Events are as they are now since this version, so that they can be read without a step.
+const UNCHANGED_SINCE: u16 = 1;
 const _: () = assert!(RAISES.len() + 1 == SCHEMA_VERSION as usize, "each older version needs a step to the next");
 
 /// Why a payload that is as it was written cannot be understood.
@@ -100,11 +105,11 @@ pub(super) fn decode(seq: Seq, payload: &Bytes) -> Result<Record, Unreadable> {
 }
 
 fn envelope(header: &[u8]) -> Result<Envelope, Unreadable> {
-    // Nearly every event has the current version, so the way through `Value` is only taken when this fails.
+    // Nearly every event can be read as it is, so the way through `Value` is only taken when this fails.
     if let Ok(envelope) = serde_json::from_slice::<Envelope>(header)
-        && envelope.v == SCHEMA_VERSION
+        && (UNCHANGED_SINCE..=SCHEMA_VERSION).contains(&envelope.v)
     {
-        return Ok(envelope);
+        return Ok(Envelope { v: SCHEMA_VERSION, ..envelope });
     }
     let malformed = |e: serde_json::Error| Unreadable::Malformed(format!("the envelope is not understood: {e}"));
     let mut value = serde_json::from_slice(header).map_err(malformed)?;
@@ -135,15 +140,34 @@ pub(super) mod tests {
     use std::sync::Arc;
 
     use pullyard_schemas::job::{BodyAt, Decision, Event, Kind, Labels, OnInterrupt, Spec};
-    use pullyard_schemas::{Band, Charge, Failure, FailureKind, Needs, Scope, Timestamp, Token, Usage, WorkerId};
+    use pullyard_schemas::{Band, Charge, Failure, FailureKind, JobId, Needs, Scope, Timestamp, Token, Usage, WorkerId};
 
     use super::*;
     use crate::log::suite::record;
 
-    const GOLDEN: &str = include_str!("../../testdata/log-v1.hex");
+    const VERSION_1: &str = include_str!("../../testdata/log-v1.hex");
+    const VERSION_2: &str = include_str!("../../testdata/log-v2.hex");
 
-    /// One record of each kind; the golden file holds these.
+    /// One record of each kind; the newest golden file holds these.
     pub(in crate::log) fn every_event() -> Vec<Record> {
+        let worker = || WorkerId("w".into());
+        let charge = Charge { model: "m".into(), backend: "b".into(), usage: Usage::default(), cost_nanos: 1, busy_ms: 2 };
+        let mut records = events_of_version_1();
+        let new = [
+            Event::Accounted { token: Token(2), worker: Some(worker()), charge, key: None, class: Some("c".into()) },
+            Event::WorkerJoined { worker: worker(), instance: "i".into(), version: "0.1.0".into(), backends: 2 },
+            Event::WorkerLeft { worker: worker(), why: "drained".into() },
+        ];
+        for (seq, event) in (records.len() as u64 + 1..).zip(new) {
+            let job = if event.is_about_a_job() { records[0].envelope.job } else { JobId::NONE };
+            let mut record = record(seq, event, &b""[..]);
+            record.envelope.job = job;
+            records.push(record);
+        }
+        records
+    }
+
+    fn events_of_version_1() -> Vec<Record> {
         let token = Token(1);
         let charge = Charge {
             model: "m".into(),
@@ -209,35 +233,49 @@ pub(super) mod tests {
         out.into()
     }
 
+    /// What a golden file holds.
+    fn read(golden: &str) -> Vec<Record> {
+        let read = |line: &str| {
+            let frame: Vec<u8> = (0..line.len()).step_by(2).map(|i| u8::from_str_radix(&line[i..i + 2], 16).unwrap()).collect();
+            let head = Head::parse(&frame).unwrap();
+            assert!(head.matches(&frame[FRAME..]) && head.len == frame.len() - FRAME);
+            decode(head.seq, &Bytes::from(frame).slice(FRAME..)).unwrap()
+        };
+        golden.lines().map(read).collect()
+    }
+
     #[test]
-    fn version_1_reads_and_is_written_as_ever() {
-        let samples = every_event();
+    fn version_1_is_read_as_ever() {
+        assert_eq!(read(VERSION_1), events_of_version_1());
+    }
+
+    #[test]
+    fn version_2_reads_and_is_written_as_ever() {
         let mut written = String::new();
-        for record in &samples {
+        for record in &every_event() {
             let mut frame = Vec::new();
             encode(record, &mut frame).unwrap();
             frame.extend_from_slice(&record.body);
             written.extend(frame.iter().map(|b| format!("{b:02x}")));
             written.push('\n');
         }
-        let lines: Vec<_> = GOLDEN.lines().collect();
-        assert_eq!(lines.len(), samples.len());
-        for (line, record) in lines.iter().zip(&samples) {
-            let frame: Vec<u8> = (0..line.len()).step_by(2).map(|i| u8::from_str_radix(&line[i..i + 2], 16).unwrap()).collect();
-            let head = Head::parse(&frame).unwrap();
-            assert!(head.matches(&frame[FRAME..]) && head.len == frame.len() - FRAME);
-            assert_eq!(&decode(head.seq, &Bytes::from(frame).slice(FRAME..)).unwrap(), record);
-        }
-        // When version 2 comes, this comparison goes and the reading above stays.
-        assert!(written == GOLDEN, "the bytes of version 1 have changed; logs in use hold the old ones");
+        assert_eq!(read(VERSION_2), every_event());
+        // When version 3 comes, this comparison goes and the reading above stays.
+        assert!(written == VERSION_2, "the bytes of version 2 have changed; logs in use hold the old ones");
+    }
+
+    #[test]
+    fn each_kind_of_event_has_a_sample() {
+        let names: BTreeMap<_, _> = every_event().iter().map(|r| (r.envelope.event.name(), ())).collect();
+        assert_eq!(names.len(), 14);
     }
 
     #[test]
     fn a_newer_version_is_refused_even_when_it_is_not_understood() {
         let newer = payload(r#"{"seq":1,"at":1,"v":99,"job":"x","event":"of the future"}"#, b"");
         assert_eq!(decode(Seq(1), &newer).unwrap_err(), Unreadable::Newer { found: 99 });
-        let known = payload(r#"{"seq":1,"at":1,"v":2,"job":"01890000-0000-7000-8000-000000000001","event":"expired"}"#, b"");
-        assert_eq!(decode(Seq(1), &known).unwrap_err(), Unreadable::Newer { found: 2 });
+        let known = payload(r#"{"seq":1,"at":1,"v":3,"job":"01890000-0000-7000-8000-000000000001","event":"expired"}"#, b"");
+        assert_eq!(decode(Seq(1), &known).unwrap_err(), Unreadable::Newer { found: 3 });
     }
 
     #[test]

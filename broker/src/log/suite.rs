@@ -62,7 +62,7 @@ fn suite(log: &mut dyn EventLog) {
 
     let mut want = every_event();
     log.append(&want, Durability::Flush).unwrap();
-    for seq in 13..=60 {
+    for seq in want.len() as u64 + 1..=60 {
         let one = sized(seq, 50);
         let durability = if seq % 2 == 0 { Durability::Written } else { Durability::Flush };
         log.append(std::slice::from_ref(&one), durability).unwrap();

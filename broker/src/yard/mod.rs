@@ -120,9 +120,12 @@ impl Yard {
         let blobs = Blobs::open(&dir.join("blobs")).map_err(|source| Error::Data { dir: dir.join("blobs"), source })?;
         let projector = readmodel::spawn(read_model.clone()).map_err(Error::Thread)?;
         let hub = Arc::new(OutputHub::default());
-        let (crew, link) = match config.transport() {
-            Transport::Embedded => embedded::open(&config, env, hub.clone()),
-            Transport::Nats => over_nats::open(&config, env, hub.clone()).await?,
+        let ((crew, link), own_workers) = match config.transport() {
+            Transport::Embedded => (embedded::open(&config, env, hub.clone()), engine::OwnWorkers::All),
+            Transport::Nats => {
+                let own = engine::OwnWorkers::Named(vec![over_nats::own_name(&config, env)]);
+                (over_nats::open(&config, env, hub.clone()).await?, own)
+            }
         };
         let BrokerLink { end, incoming, roster, reached, way: _way } = link;
         let parts = engine::Parts {
@@ -138,6 +141,7 @@ impl Yard {
             schedule: config.schedule(),
             flush_before_answers: config.log.durability == Durability::Flush,
             flush_every: config.log.flush_every,
+            own_workers,
         };
         let (handle, task) = engine::start(parts, options, end, incoming)?;
         let (discovered_now, discovered) = watch::channel(false);
@@ -154,7 +158,7 @@ impl Yard {
             draining: AtomicBool::new(false),
             discovered,
         });
-        let following = fleet::follow(&app, discovered_now);
+        let following = fleet::follow(&app, discovered_now, reached.is_some());
         if let Some(crew) = &crew {
             crew.configure(&config, env)?;
         }

@@ -16,7 +16,7 @@ pub struct IllegalEvent {
 /// Folds one event into a job, or begins one.
 ///
 /// # Errors
-/// When the event cannot follow the job's state. The job is lost to the caller then: an illegal
+/// When the event cannot follow the job's state, or is about no job. The job is lost to the caller then: an illegal
 /// event in the log means that nothing about the job can be trusted.
 pub fn apply(job: Option<Job>, envelope: &Envelope) -> Result<Job, IllegalEvent> {
     let Some(mut job) = job else { return begin(envelope) };
@@ -53,7 +53,9 @@ fn begin(envelope: &Envelope) -> Result<Job, IllegalEvent> {
         | Event::Cancelled { .. }
         | Event::Expired
         | Event::Parked { .. }
-        | Event::Accounted { .. } => {
+        | Event::Accounted { .. }
+        | Event::WorkerJoined { .. }
+        | Event::WorkerLeft { .. } => {
             Err(IllegalEvent { job: envelope.job, seq: envelope.seq, event: envelope.event.name(), state: "none" })
         }
     }
@@ -67,7 +69,7 @@ pub fn fold(job: &mut Job, envelope: &Envelope) -> Result<(), IllegalEvent> {
     let illegal = |state: &'static str| IllegalEvent { job: envelope.job, seq: envelope.seq, event: envelope.event.name(), state };
     let state = job.state.name();
     match &envelope.event {
-        Event::Submitted { .. } => return Err(illegal(state)),
+        Event::Submitted { .. } | Event::WorkerJoined { .. } | Event::WorkerLeft { .. } => return Err(illegal(state)),
         Event::Leased { token, worker, backend, model, until } => match job.state {
             State::Queued | State::Deferred { .. } if *token == job.next_token => {
                 job.state = State::Running {

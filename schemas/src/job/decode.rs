@@ -57,6 +57,12 @@ struct Flat<'a> {
     key: Option<Arc<str>>,
     #[serde(default)]
     class: Option<Arc<str>>,
+    #[serde(default)]
+    instance: Option<Arc<str>>,
+    #[serde(default)]
+    version: Option<Arc<str>>,
+    #[serde(default)]
+    backends: Option<u32>,
 }
 
 impl<'de> Deserialize<'de> for Envelope {
@@ -97,6 +103,13 @@ impl<'de> Deserialize<'de> for Envelope {
                 key: flat.key,
                 class: flat.class,
             },
+            "worker_joined" => Event::WorkerJoined {
+                worker: need(flat.worker, "worker")?,
+                instance: need(flat.instance, "instance")?,
+                version: need(flat.version, "version")?,
+                backends: need(flat.backends, "backends")?,
+            },
+            "worker_left" => Event::WorkerLeft { worker: need(flat.worker, "worker")?, why: need(flat.why, "why")? },
             other => return Err(D::Error::custom(format!("there is no event {other:?}"))),
         };
         Ok(Self { seq: flat.seq, at: flat.at, v: flat.v, job: flat.job, event })

@@ -7,8 +7,12 @@ use serde::{Deserialize, Serialize};
 use super::Spec;
 use crate::{Charge, Failure, JobId, Seq, Timestamp, Token, WorkerId};
 
-/// The version that new envelopes are written with. Older ones are raised to it when they are read.
-pub const SCHEMA_VERSION: u16 = 1;
+/// The version that new envelopes are written with. Older ones are raised to it when they are read. A new kind of event is
+/// a new version, though it changes none of the others: a program that does not know it must say that the log is newer, and
+/// not that it is damaged.
+///
+/// 2 added `WorkerJoined`, `WorkerLeft`, and the worker of `Accounted`.
+pub const SCHEMA_VERSION: u16 = 2;
 
 /// An event with its wrapper.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -17,6 +21,7 @@ pub struct Envelope {
     pub at: Timestamp,
     /// Schema version.
     pub v: u16,
+    /// [`JobId::NONE`] where the event is about a worker.
     pub job: JobId,
     #[serde(flatten)]
     pub event: Event,
@@ -33,7 +38,8 @@ pub enum BodyAt {
     Blob,
 }
 
-/// A fact about a job. A plain job has three: submitted, leased, completed.
+/// A fact, nearly always about a job. A plain job has three: submitted, leased, completed. What is about a worker is in the
+/// same log, so that one order holds for both, and is no part of any job: see [`Event::is_about_a_job`].
 #[derive(Clone, PartialEq, Debug, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
@@ -109,6 +115,18 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         class: Option<Arc<str>>,
     },
+    /// A worker process has come, with so many backends. `instance` tells it from the one that had its name before.
+    WorkerJoined {
+        worker: WorkerId,
+        instance: Arc<str>,
+        version: Arc<str>,
+        backends: u32,
+    },
+    /// It has gone, or was not heard of any more.
+    WorkerLeft {
+        worker: WorkerId,
+        why: Arc<str>,
+    },
 }
 
 impl Event {
@@ -128,6 +146,28 @@ impl Event {
             Self::Expired => "expired",
             Self::Parked { .. } => "parked",
             Self::Accounted { .. } => "accounted",
+            Self::WorkerJoined { .. } => "worker_joined",
+            Self::WorkerLeft { .. } => "worker_left",
+        }
+    }
+
+    /// Whether it belongs to a job. What does not is passed over by every fold over jobs: [`apply`](super::apply()) refuses it.
+    #[must_use]
+    pub fn is_about_a_job(&self) -> bool {
+        match self {
+            Self::Submitted { .. }
+            | Self::Leased { .. }
+            | Self::Checkpointed { .. }
+            | Self::Completed { .. }
+            | Self::AttemptFailed { .. }
+            | Self::LeaseLost { .. }
+            | Self::Rerouted { .. }
+            | Self::Requeued { .. }
+            | Self::Cancelled { .. }
+            | Self::Expired
+            | Self::Parked { .. }
+            | Self::Accounted { .. } => true,
+            Self::WorkerJoined { .. } | Self::WorkerLeft { .. } => false,
         }
     }
 
@@ -145,7 +185,9 @@ impl Event {
             | Self::Requeued { .. }
             | Self::Cancelled { .. }
             | Self::Expired
-            | Self::Parked { .. } => None,
+            | Self::Parked { .. }
+            | Self::WorkerJoined { .. }
+            | Self::WorkerLeft { .. } => None,
         }
     }
 }
