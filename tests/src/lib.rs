@@ -1,6 +1,7 @@
 //! The harness for end-to-end tests: the real broker as a process, a model server that misbehaves on demand, and clients.
 //!
 //! - [`TestBroker`]: the binary under test, which can be killed, stopped and started again on its data.
+//! - [`TestWorker`]: a worker that is a process of its own.
 //! - [`FakeModel`]: an OpenAI-compatible server that does as it is told and remembers what it was asked.
 //! - [`NatsServer`]: a real NATS server, which can be killed, paused and robbed of its store.
 //! - [`ChaosProxy`]: a network that fails on demand.
@@ -15,6 +16,7 @@ mod model;
 mod nats;
 mod proxy;
 mod wire;
+mod worker;
 
 use std::time::{Duration, Instant};
 
@@ -25,6 +27,7 @@ pub use model::{Answer, Behaviour, Counts, FakeModel, Full, Seen};
 pub use nats::{NatsOptions, NatsServer};
 pub use proxy::{ChaosProxy, ProxyCounts};
 pub use wire::{Raw, Wire};
+pub use worker::TestWorker;
 
 /// Everything that should happen happens within this, also on a slow machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
