@@ -14,3 +14,4 @@ mod misbehave;
 mod promises;
 mod shim;
 mod tidy;
+mod workers;

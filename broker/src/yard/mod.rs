@@ -3,7 +3,7 @@
 //! - [`Yard`]: a broker. Embedded, its one worker is in the same process.
 //! - [`Outpost`]: a worker that is a process of its own.
 //! - `crew`: what both have: a worker's backends, their models and their health.
-//! - [`link`]: what lies between broker and workers.
+//! - [`link`]: what lies between broker and workers; [`subjects`], [`permissions`]: its names, and who may use them.
 
 mod account;
 mod backhaul;
@@ -11,6 +11,8 @@ mod crew;
 mod embedded;
 pub mod link;
 mod outpost;
+pub mod permissions;
+pub mod subjects;
 mod upkeep;
 
 use std::fs::DirBuilder;
