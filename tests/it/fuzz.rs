@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 const REQUESTS: usize = 10_000;
 const CONNECTIONS: usize = 16;
-const PATHS: [&str; 22] = [
+const PATHS: [&str; 25] = [
     "/",
     "/healthz",
     "/readyz",
@@ -25,6 +25,9 @@ const PATHS: [&str; 22] = [
     "/v1/jobs/not-an-id/cancel",
     "/v1/jobs/%F0%9F%92%A9",
     "/v1/usage",
+    "/v1/workers",
+    "/v1/workers/nobody/pause",
+    "/v1/workers/%00%ff/drain",
     "/v1/route",
     "/v1/chat/completions",
     "/v1/chat/completions/",

@@ -17,3 +17,4 @@ mod misbehave;
 mod promises;
 mod shim;
 mod tidy;
+mod workers;

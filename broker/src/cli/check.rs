@@ -8,7 +8,7 @@ use serde_json::json;
 use super::client::Error;
 use super::out::Out;
 use super::table::{pairs, slots};
-use crate::config::{Backend, Config};
+use crate::config::{Backend, Config, Transport};
 use crate::yard;
 
 /// What to check.
@@ -28,6 +28,13 @@ pub(super) fn run(out: &Out, args: &CheckArgs) -> Result<(), Error> {
 
 fn summary(out: &Out, config: &Config, file: &Path) -> Result<(), Error> {
     let mut rows = vec![("listen", config.listen.to_string()), ("data", config.data_dir(&super::env).display().to_string())];
+    if let Some(nats) = &config.nats {
+        let role = if config.transport() == Transport::Nats { "" } else { " (not used: `transport: embedded`)" };
+        rows.push(("nats", format!("{}, prefix {}{role}", nats.servers.join(", "), nats.prefix)));
+    }
+    if let Some(name) = &config.worker.name {
+        rows.push(("worker", name.to_string()));
+    }
     rows.extend(config.keys.iter().map(|key| ("key", format!("{} (weight {})", key.name, key.weight))));
     rows.extend(config.backends.iter().map(|backend| ("backend", describe(backend))));
     if config.discover {
@@ -37,7 +44,11 @@ fn summary(out: &Out, config: &Config, file: &Path) -> Result<(), Error> {
     rows.extend(config.aliases.iter().map(|(name, to)| ("alias", format!("{name} means {to}"))));
     out.text(&pairs(&rows))?;
     let name = file.display();
-    out.line(&format!("\n{name} is valid (version {}); `pullyard serve --config {name}` would start with it", config.version()))
+    let starts = match config.transport() {
+        Transport::Embedded => format!("`pullyard serve --config {name}` would start with it"),
+        Transport::Nats => format!("`pullyard serve --config {name}` and `pullyard worker --config {name}` would start with it"),
+    };
+    out.line(&format!("\n{name} is valid (version {}); {starts}", config.version()))
 }
 
 fn describe(backend: &Backend) -> String {
@@ -58,6 +69,9 @@ fn as_json(config: &Config, file: &Path) -> serde_json::Value {
         "listen": config.listen.to_string(),
         "data": config.data_dir(&super::env).display().to_string(),
         "discover": config.discover,
+        "transport": config.transport().name(),
+        "nats": config.nats.as_ref().map(|nats| json!({"servers": nats.servers, "prefix": nats.prefix})),
+        "worker": config.worker.name,
         "keys": config.keys.iter().map(|k| &*k.name).collect::<Vec<_>>(),
         "backends": config.backends.iter().map(backend).collect::<Vec<_>>(),
         "classes": config.classes,

@@ -10,6 +10,7 @@ mod jobs;
 mod log;
 mod logread;
 mod messages;
+mod nats;
 mod out;
 mod ready;
 mod route;
@@ -21,6 +22,8 @@ mod table;
 mod tests;
 mod usage;
 mod watch;
+mod worker;
+mod workers;
 
 use std::process::ExitCode;
 
@@ -35,11 +38,14 @@ pub use completions::CompletionsArgs;
 pub use jobs::{CancelArgs, JobsArgs, RequeueArgs};
 pub use log::LogArgs;
 pub use messages::{LogFormat, MessageArgs};
+pub use nats::NatsArgs;
 pub use route::RouteArgs;
 pub use serve::ServeArgs;
 pub use submit::SubmitArgs;
 pub use usage::UsageArgs;
 pub use watch::WatchArgs;
+pub use worker::WorkerArgs;
+pub use workers::WorkersArgs;
 
 const ENVIRONMENT: &str = "\
 Environment:
@@ -85,6 +91,9 @@ pub enum Command {
     /// Run the broker
     #[command(after_help = "Examples:\n  pullyard serve\n  pullyard serve --config pullyard.yaml --listen 0.0.0.0:8787")]
     Serve(ServeArgs),
+    /// Run a worker beside its model servers, or tell one what to do
+    #[command(after_help = worker::HELP)]
+    Worker(WorkerArgs),
     /// Check a configuration without starting anything
     #[command(after_help = "Example:\n  pullyard check --config pullyard.yaml")]
     Check(CheckArgs),
@@ -110,6 +119,8 @@ pub enum ClientCommand {
     Requeue(RequeueArgs),
     /// Show what was used and what it cost
     Usage(UsageArgs),
+    /// List the workers and their backends
+    Workers(WorkersArgs),
     /// Say where a request would go and why, without sending it there
     Route(Box<RouteArgs>),
     /// Ask whether the broker takes jobs; needs no key
@@ -117,6 +128,8 @@ pub enum ClientCommand {
     Ready,
     /// Work on the event log's files, while no broker runs
     Log(LogArgs),
+    /// Print what a NATS server has to be told
+    Nats(NatsArgs),
     /// Print a script that completes this command line in a shell
     #[command(after_help = "Example:\n  pullyard completions bash > ~/.local/share/bash-completion/completions/pullyard")]
     Completions(CompletionsArgs),
@@ -126,7 +139,7 @@ pub enum ClientCommand {
 fn command() -> clap::Command {
     // An argument of a command's own goes before a global one of the same name.
     let unused = Arg::new("url").long("url").action(ArgAction::Set).global(true).hide(true);
-    ["serve", "check", "log", "completions"]
+    ["serve", "check", "log", "nats", "completions"]
         .into_iter()
         .fold(Cli::command(), |cli, name| cli.mut_subcommand(name, |command| command.arg(unused.clone())))
 }
@@ -141,11 +154,20 @@ pub fn main() -> ExitCode {
     let out = Out::stdout(global.json);
     match command {
         Command::Serve(args) => serve::run(&args),
-        Command::Check(args) => ended(check::run(&out, &args)),
-        Command::Client(command) => match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-            Ok(runtime) => runtime.block_on(client(&global, &out, command)),
-            Err(error) => ended(Err(Error::Failed(format!("this machine gives no event loop: {error}")))),
+        Command::Worker(args) => match args.tell() {
+            None => worker::run(&args),
+            Some(tell) => on_runtime(async { worker::tell(&Client::new(&global.url)?, &out, tell).await }),
         },
+        Command::Check(args) => ended(check::run(&out, &args)),
+        Command::Client(command) => on_runtime(Box::pin(dispatch(&global, &out, command))),
+    }
+}
+
+/// Runs what ends by itself.
+fn on_runtime(work: impl Future<Output = Result<(), Error>>) -> ExitCode {
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(interruptible(work)),
+        Err(error) => ended(Err(Error::Failed(format!("this machine gives no event loop: {error}")))),
     }
 }
 
@@ -153,9 +175,9 @@ fn env(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-async fn client(global: &Global, out: &Out, command: ClientCommand) -> ExitCode {
+async fn interruptible(work: impl Future<Output = Result<(), Error>>) -> ExitCode {
     tokio::select! {
-        done = Box::pin(dispatch(global, out, command)) => ended(done),
+        done = work => ended(done),
         () = interrupted() => {
             note("");
             // Returning would wait for threads that read a terminal or a large log.
@@ -191,9 +213,11 @@ async fn dispatch(global: &Global, out: &Out, command: ClientCommand) -> Result<
         ClientCommand::Cancel(args) => jobs::cancel(&client()?, out, &args).await,
         ClientCommand::Requeue(args) => jobs::requeue(&client()?, out, &args).await,
         ClientCommand::Usage(args) => usage::run(&client()?, out, &args).await,
+        ClientCommand::Workers(args) => workers::run(&client()?, out, &args).await,
         ClientCommand::Route(args) => route::run(&client()?, out, *args).await,
         ClientCommand::Ready => ready::run(&client()?, out).await,
         ClientCommand::Log(args) => log::run(out, args).await,
+        ClientCommand::Nats(args) => nats::run(out, &args),
         ClientCommand::Completions(args) => completions::run(out, &args),
     }
 }

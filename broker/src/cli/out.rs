@@ -38,6 +38,14 @@ impl Out {
         self.text(&format!("{text}\n"))
     }
 
+    /// Makes room for what replaces the last output: the whole terminal, or an empty line.
+    pub(super) fn clear(&self) -> Result<(), Error> {
+        if self.terminal {
+            return self.bytes(b"\x1b[H\x1b[2J");
+        }
+        if self.json { Ok(()) } else { self.bytes(b"\n") }
+    }
+
     /// Writes text and ends its last line.
     pub(super) fn paragraph(&self, text: &str) -> Result<(), Error> {
         if text.ends_with('\n') { self.text(text) } else { self.line(text) }

@@ -10,7 +10,17 @@ use super::*;
 #[test]
 fn the_command_line_is_sound() {
     command().debug_assert();
-    for (name, offered) in [("serve", false), ("check", false), ("log", false), ("completions", false), ("jobs", true), ("usage", true)] {
+    for (name, offered) in [
+        ("serve", false),
+        ("check", false),
+        ("log", false),
+        ("nats", false),
+        ("completions", false),
+        ("jobs", true),
+        ("usage", true),
+        ("worker", true),
+        ("workers", true),
+    ] {
         let help = command().try_get_matches_from(["pullyard", name, "--help"]).unwrap_err().to_string();
         assert_eq!(help.contains("--url"), offered, "{help}");
     }

@@ -121,15 +121,17 @@ impl Nats {
         self.creds.as_ref().map_or(Ok(Auth::None), |creds| Ok(Auth::Credentials(read(creds)?)))
     }
 
+    /// It is not said how to be let in.
+    pub(crate) fn has_no_login(&self) -> bool {
+        let Self { user, password, token, nkey, creds, .. } = self;
+        user.is_none() && [password, token, nkey, creds].into_iter().all(Option::is_none)
+    }
+
     pub(super) fn check(&self) -> Result<(), Fault> {
         for (i, server) in self.servers.iter().enumerate() {
             check_server(server).map_err(|why| Fault::new(format!("nats.servers[{i}]"), why))?;
         }
-        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
-        if self.prefix.is_empty() || self.prefix.len() > 32 || !self.prefix.chars().all(fits) {
-            let found = quoted(&self.prefix);
-            return Err(Fault::new("nats.prefix", format!("{found} is no prefix; say up to 32 small letters, digits, - and _")));
-        }
+        parse_prefix(&self.prefix).map_err(|why| Fault::new("nats.prefix", why))?;
         let ways = [
             ("user", self.user.is_some()),
             ("token", self.token.is_some()),
@@ -178,6 +180,18 @@ pub fn check_server(server: &str) -> Result<(), String> {
         return Err(format!("{} is no address of a NATS server; {right}", quoted(server)));
     }
     Ok(())
+}
+
+/// Checks the first part of every subject.
+///
+/// # Errors
+/// What is wrong and what would be right.
+pub fn parse_prefix(text: &str) -> Result<String, String> {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
+    if (1..=32).contains(&text.len()) && text.chars().all(fits) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("{} is no prefix; say up to 32 small letters, digits, - and _", quoted(text)))
 }
 
 /// The worker in this process, or the one that `pullyard worker` runs.

@@ -35,7 +35,7 @@ use sha2::{Digest, Sha256};
 pub use backend::{Adapter, Backend, Breaker, Leave, Model, Quirks, Timeouts};
 pub use discover::discover;
 pub use error::{Error, Place};
-pub use fleet::{Auth, Nats, Role, Storage, Tls, Transport, Worker, as_worker_name, check_server, parse_worker_name};
+pub use fleet::{Auth, Nats, Role, Storage, Tls, Transport, Worker, as_worker_name, check_server, parse_prefix, parse_worker_name};
 pub use hours::Window;
 pub use prices::{Power, Price, Prices};
 pub use secret::SecretRef;
@@ -164,10 +164,15 @@ impl Config {
         self.chosen.unwrap_or_else(|| if self.nats.is_some() { Transport::Nats } else { Transport::Embedded })
     }
 
-    /// Goes before what the file says.
-    pub fn use_nats(&mut self, nats: Nats) {
+    /// Puts NATS between broker and workers, whatever the file says.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn use_nats(&mut self, nats: Nats) -> Result<(), String> {
+        nats.check().map_err(|fault| format!("{}: {}", fault.path, fault.message))?;
         self.chosen = Some(Transport::Nats);
         self.nats = Some(nats);
+        Ok(())
     }
 
     /// Puts back what is built in at the start of a fleet's parts; answers with the names of what was another.

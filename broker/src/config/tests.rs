@@ -34,15 +34,26 @@ backends:
     quirks: {max_completion_tokens: false, stream_usage: true}
     power: {watts: 350, price_per_kwh: 0.30}
     on_leave: cancel
+    account: team
   - {name: cloud, adapter: openai, url: "https://api.openai.com/v1", api_key: "file:/run/secrets/openai"}
 classes: {code: [qwen2.5-coder:7b, gpt-5-mini], quick: [a]}
 aliases: {gpt-4: llama3.1:8b}
 retries: {max_attempts: 3, max_attempts_per_target: 2, backoff: 500ms, backoff_max: 30s}
-queue: {max_jobs: 2000000, max_bytes: 16GB, max_jobs_per_key: 10, max_bytes_per_key: 64MiB, age_after: 0s}
+queue: {max_jobs: 2000000, max_bytes: 16GB, max_jobs_per_key: 10, max_bytes_per_key: 64MiB, age_after: 0s, spill_after: 5s}
 shim: {hold: 2s, keep_alive: 10s, on_leave: keep}
 log: {durability: relaxed, flush_every: 50ms, segment: 64MB, retain: 30d}
 limits: {body: 64MB, header: 64KB, header_timeout: 15s, body_timeout: 120s}
 prices: {my-model: {input: 2.5, output: 10, cached: 1.25}}
+transport: embedded
+nats:
+  servers: [nats://a:4222, "tls://[::1]:4222"]
+  prefix: lab
+  user: yard-broker
+  password: env:NATS_PASSWORD
+  tls: {ca: ca.pem, cert: me.pem, key: me.key, first: true}
+  replicas: 3
+  storage: memory
+worker: {name: gpu-1, role: cloud}
 lease: 30s
 drain_timeout: 30s
 "#;
@@ -91,6 +102,70 @@ fn the_full_example_is_read() {
     assert_eq!(config.keys[1].digest(&|_| None).unwrap()[..2], [0xe3, 0xb0]);
     assert_eq!(config.log.retain, Some(Duration::from_secs(30 * 86_400)));
     assert_eq!(config.version().len(), 8);
+    assert_eq!((config.schedule().spill_after, gpu.account.as_deref()), (Duration::from_secs(5), Some("team")));
+    let nats = config.nats.as_ref().unwrap();
+    assert_eq!((nats.servers.len(), &*nats.prefix, nats.replicas, nats.storage), (2, "lab", 3, Storage::Memory));
+    assert!(nats.tls.as_ref().is_some_and(|tls| tls.first && tls.cert.is_some()));
+    assert_eq!(
+        (config.transport(), config.worker.role, config.worker_id("box").to_string()),
+        (Transport::Embedded, Some(Role::Cloud), "gpu-1".into())
+    );
+}
+
+#[test]
+fn nats_is_found_by_its_servers() {
+    assert_eq!(parse("").unwrap().transport(), Transport::Embedded);
+    let one = parse("nats: {servers: nats://a:4222}\n").unwrap();
+    assert_eq!((one.transport(), one.nats.unwrap()), (Transport::Nats, Nats { servers: vec!["nats://a:4222".into()], ..Nats::default() }));
+    let say = "with NATS, `nats` has to say where it is: `nats: {servers: \"nats://127.0.0.1:4222\"}`";
+    assert_eq!(refusal("transport: nats\n"), format!("pullyard.yaml:1:12: transport: {say}"));
+    assert_eq!(refusal("transport: nats\nnats: {prefix: a}\n"), format!("pullyard.yaml:2:7: nats: {say}"));
+    assert!(refusal("transport: nat\n").ends_with("transport: `nat` is not known here; did you mean `nats`?"));
+    assert!(refusal("nats: {server: nats://a}\n").ends_with("unknown field `server` in nats; did you mean `servers`?"));
+    for (nats, place, why) in [
+        ("servers: [nats://a, http://b]", "1:28: nats.servers[1]", "this is no address of a NATS server"),
+        ("servers: \"nats://\"", "nats.servers[0]", "say one such as nats://broker:4222"),
+        ("servers: \"nats://me:secret@a:4222\"", "nats.servers[0]", "no user, password or token"),
+        ("servers: \"nats://a:port\"", "nats.servers[0]", "`nats://a:port` is no address"),
+        ("servers: {a: b}", "nats.servers", "expected a server's address, or a list of them"),
+        ("servers: nats://a, prefix: a.b", "nats.prefix", "`a.b` is no prefix"),
+        ("servers: nats://a, replicas: 6", "nats.replicas", "6 is out of range; say a number from 1 to 5"),
+        ("servers: nats://a, storage: disk", "nats.storage", "say one of `file`, `memory`"),
+        ("servers: nats://a, user: b", "nats.user", "this needs a `password` beside it"),
+        ("servers: nats://a, password: \"env:B\"", "nats.password", "this needs a `user` beside it"),
+        ("servers: nats://a, token: \"env:B\", creds: \"file:c\"", "nats.creds", "there is a `token` too; say only one way"),
+        ("servers: nats://a, tls: {cert: a}", "nats.tls.cert", "this needs a `key` beside it"),
+        ("servers: nats://a, token: s3cr3t-t0ken", "nats.token", "a secret does not belong in this file"),
+    ] {
+        let told = refusal(&format!("nats: {{{nats}}}\n"));
+        assert!(told.contains(place) && told.contains(why) && !told.contains("s3cr3t") && !told.contains("me:secret"), "{nats}: {told}");
+    }
+}
+
+#[test]
+fn a_worker_has_a_name_that_others_can_use() {
+    let wrong = refusal("worker: {name: gpu.lan}\n");
+    assert_eq!(wrong, "pullyard.yaml:1:16: worker.name: `gpu.lan` is no name for a worker; say up to 64 letters, digits, - and _");
+    assert!(refusal("worker: {role: clowd}\n").ends_with("did you mean `cloud`?"));
+    let config = Config::default();
+    assert_eq!((&*config.worker_id("gpu.lan").0, &*config.worker_id("").0), ("gpu-lan", "local"));
+}
+
+#[test]
+fn a_login_is_read_at_once_and_shown_to_nobody() {
+    let nats = |text: &str| parse(&format!("nats: {{servers: nats://a, {text}}}\n")).unwrap().nats.unwrap();
+    let env = |name: &str| (name == "SET").then(|| "s3cret".to_owned());
+    for (text, login) in [
+        ("prefix: a", Auth::None),
+        ("user: u, password: \"env:SET\"", Auth::UserPassword { user: "u".into(), password: "s3cret".into() }),
+        ("token: \"env:SET\"", Auth::Token("s3cret".into())),
+        ("nkey: \"env:SET\"", Auth::NKey("s3cret".into())),
+        ("creds: \"env:SET\"", Auth::Credentials("s3cret".into())),
+    ] {
+        let found = nats(text).login(&env).unwrap();
+        assert!(found == login && !format!("{found:?}").contains("s3cret"));
+    }
+    assert_eq!(nats("token: \"env:UNSET\"").login(&env).unwrap_err().to_string(), "env:UNSET: the environment variable is not set");
 }
 
 #[test]

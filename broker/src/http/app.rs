@@ -69,6 +69,12 @@ impl App {
         self.live.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Since when the way to the workers is closed, while it is.
+    pub(crate) fn way_closed(&self) -> Option<Timestamp> {
+        // TO BE WIRED: `self.engine.way_closed()`.
+        None
+    }
+
     /// Changes what is in force; jobs that were routed keep their decision.
     pub fn update(&self, change: impl FnOnce(&mut LiveConfig)) {
         let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);

@@ -6,11 +6,13 @@ use hyper::header::HeaderValue;
 use hyper::{StatusCode, header};
 use pullyard_schemas::job::Kind;
 use pullyard_schemas::{Failure, FailureKind};
+use pullyard_worker::fleet::Unheeded;
 use serde_json::json;
 
 use crate::core::decide::Rejection;
 use crate::core::policy::Unroutable;
 use crate::engine::Refusal;
+use crate::fleet::Unmoved;
 
 /// An answer that says no: to people in `message`, to programs in `type`, `param` and `code`.
 #[derive(Debug, Clone, PartialEq)]
@@ -119,6 +121,19 @@ impl From<Rejection> for Error {
             Rejection::Exists | Rejection::Fenced | Rejection::NotStarted | Rejection::Ended(_) | Rejection::NotParked(_) => {
                 Self::new(StatusCode::CONFLICT, "invalid_request_error", message)
             }
+        }
+    }
+}
+
+impl From<Unmoved> for Error {
+    fn from(why: Unmoved) -> Self {
+        let message = why.to_string();
+        match why {
+            Unmoved::Unknown { .. } => Self::not_found(message),
+            Unmoved::Gone { .. } | Unmoved::Unheeded(Unheeded::Refused(_)) => {
+                Self::new(StatusCode::CONFLICT, "invalid_request_error", message)
+            }
+            Unmoved::Unheeded(Unheeded::Silent { .. }) => Self::new(StatusCode::BAD_GATEWAY, "server_error", message),
         }
     }
 }

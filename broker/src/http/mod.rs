@@ -16,6 +16,7 @@ mod server;
 mod shown;
 mod usage;
 mod wait;
+mod workers;
 
 pub use app::{App, LiveConfig};
 pub use server::{Limits, serve};

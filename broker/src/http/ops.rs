@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use axum::body::Body;
 use axum::response::Response;
 use hyper::StatusCode;
+use pullyard_schemas::fleet::{BackendCard, Mode};
 use serde_json::json;
 
 use super::App;
@@ -12,6 +13,7 @@ use super::error::Error;
 use super::jobs::reply;
 use crate::core::policy::Unroutable;
 use crate::engine::LaneStats;
+use crate::fleet::Known;
 
 /// The process answers.
 pub(crate) fn health() -> Response {
@@ -31,6 +33,11 @@ pub(crate) fn ready(app: &App) -> Result<Response, Error> {
     if models == 0 {
         // Still ready: jobs can be read, watched and cancelled, and no restart would bring a model server back.
         shown["why"] = json!(Unroutable::NothingServed.to_string());
+    }
+    if let Some(since) = app.way_closed() {
+        // Still ready: what is accepted is kept, and starts when the way is open again.
+        let since = jiff::Timestamp::from_millisecond(i64::try_from(since.0).unwrap_or(i64::MAX)).unwrap_or_default();
+        shown["transport"] = json!(format!("nats is not reachable (since {since}): jobs are accepted and wait"));
     }
     Ok(reply(StatusCode::OK, &shown))
 }
@@ -67,14 +74,43 @@ pub(crate) async fn metrics(app: &App) -> Result<Response, Error> {
         text.head(name, help, "gauge");
         values.iter().for_each(|(labels, value)| text.line(name, labels, *value));
     }
+    fleet(&mut text, &app.workers.workers());
     let mut response = Response::new(Body::from(text.0));
     response.headers_mut().insert("content-type", hyper::header::HeaderValue::from_static("text/plain; version=0.0.4"));
     Ok(response)
 }
 
 fn labels(lane: &LaneStats) -> String {
-    let target = lane.lane.target.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-    format!("{{target=\"{target}\",scope=\"{}\"}}", lane.lane.scope.as_str())
+    format!("{{target=\"{}\",scope=\"{}\"}}", escaped(&lane.lane.target), lane.lane.scope.as_str())
+}
+
+fn escaped(label: &str) -> String {
+    label.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+/// Workers that are there, and what their backends carry.
+fn fleet(text: &mut Text, workers: &[Known]) {
+    text.head("pullyard_workers", "Workers by what they do.", "gauge");
+    for mode in [Mode::Active, Mode::Paused, Mode::Draining] {
+        let count = workers.iter().filter(|known| known.gone.is_none() && known.card.mode == mode).count();
+        text.line("pullyard_workers", &format!("{{mode=\"{}\"}}", mode.as_str()), count as u64);
+    }
+    let gone = workers.iter().filter(|known| known.gone.is_some()).count();
+    text.line("pullyard_workers", "{mode=\"gone\"}", gone as u64);
+    let there = || workers.iter().filter(|known| known.gone.is_none());
+    let backends: Vec<(String, &BackendCard)> = there()
+        .flat_map(|known| known.card.backends.iter().map(|backend| (&known.card.worker.0, backend)))
+        .map(|(worker, backend)| (format!("{{worker=\"{worker}\",backend=\"{}\"}}", escaped(&backend.name)), backend))
+        .collect();
+    let of = |f: fn(&BackendCard) -> u64| backends.iter().map(|(labels, backend)| (labels, f(backend))).collect::<Vec<_>>();
+    for (name, help, values) in [
+        ("pullyard_backend_slots", "Attempts that the backend can carry.", of(|b| b.slots.into())),
+        ("pullyard_backend_busy", "Attempts that run there.", of(|b| b.busy.into())),
+        ("pullyard_backend_alive", "1 while the backend can take a job.", of(|b| b.is_alive().into())),
+    ] {
+        text.head(name, help, "gauge");
+        values.iter().for_each(|(labels, value)| text.line(name, labels, *value));
+    }
 }
 
 #[derive(Default)]

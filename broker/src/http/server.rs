@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::error::Error;
-use super::{App, Request, chat, completions, embeddings, jobs, models, ops, route, usage};
+use super::{App, Request, chat, completions, embeddings, jobs, models, ops, route, usage, workers};
 use crate::core::nearest::suggest;
 
 /// What a connection may cost before its request has been understood.
@@ -125,7 +125,7 @@ async fn dispatch(app: Arc<App>, request: HttpRequest<Incoming>, limits: Limits)
     }
     let key = authorize(&app, &parts.headers)?;
     // A field that would be ignored is a mistake here; other APIs' clients send what their own servers take.
-    if matches!(segments.as_slice(), ["v1", "route"] | ["v1", "jobs", _, ..]) {
+    if matches!(segments.as_slice(), ["v1", "route"] | ["v1", "workers", ..] | ["v1", "jobs", _, ..]) {
         parse_query::<NoQuery>(query)?;
     }
     match (&parts.method, segments.as_slice()) {
@@ -136,6 +136,7 @@ async fn dispatch(app: Arc<App>, request: HttpRequest<Incoming>, limits: Limits)
         (_, ["v1", "jobs", id]) if read => jobs::get(app, id).await,
         (_, ["v1", "jobs", id, "events"]) if read => jobs::events(app, id).await,
         (_, ["v1", "jobs", id, "stream"]) if read => jobs::stream(app, id, &parts.headers).await,
+        (_, ["v1", "workers"]) if read => Ok(workers::list(&app)),
         (_, ["v1", "usage"]) if read => usage::get(app, parse_query(query)?).await,
         (&Method::POST, ["v1", "chat", "completions"]) => {
             let request = read_request(&app, &parts.headers, body, key, limits).await?;
@@ -163,13 +164,18 @@ async fn dispatch(app: Arc<App>, request: HttpRequest<Incoming>, limits: Limits)
             let request = read_request(&app, &parts.headers, body, key, limits).await?;
             jobs::requeue(app, id, &request.body).await
         }
+        (method, ["v1", "workers", name, order]) if let Some(order) = workers::order_named(order) => match *method {
+            Method::POST => workers::order(&app, name, order).await,
+            _ => Err(Error::method("POST")),
+        },
         (_, ["v1", "chat", "completions"] | ["v1", "completions" | "embeddings" | "route"] | ["v1", "jobs", _, "cancel" | "requeue"]) => {
             Err(Error::method("POST"))
         }
         (_, ["v1", "jobs"]) => Err(Error::method("GET, HEAD, POST")),
-        (_, ["v1", "jobs", _] | ["v1", "jobs", _, "events" | "stream"] | ["v1", "models", ..] | ["v1", "usage"] | ["metrics"]) => {
-            Err(Error::method("GET, HEAD"))
-        }
+        (
+            _,
+            ["v1", "jobs", _] | ["v1", "jobs", _, "events" | "stream"] | ["v1", "models", ..] | ["v1", "usage" | "workers"] | ["metrics"],
+        ) => Err(Error::method("GET, HEAD")),
         _ => Err(Error::not_found(format!("there is nothing at {:?}", path.chars().take(200).collect::<String>()))),
     }
 }

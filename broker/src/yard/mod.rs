@@ -3,7 +3,7 @@
 //! - [`Yard`]: a broker. Embedded, its one worker is in the same process.
 //! - [`Outpost`]: a worker that is a process of its own.
 //! - `crew`: what both have: a worker's backends, their models and their health.
-//! - [`link`]: what lies between broker and workers.
+//! - [`link`]: what lies between broker and workers; [`permissions`]: who may say and hear what there.
 
 mod account;
 mod backhaul;
@@ -12,6 +12,7 @@ mod embedded;
 pub mod link;
 mod outpost;
 mod over_nats;
+pub mod permissions;
 mod upkeep;
 
 use std::fs::DirBuilder;

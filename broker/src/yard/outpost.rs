@@ -89,8 +89,17 @@ impl Outpost {
 
     /// Stops pulling, and lets running attempts end within `drain_timeout`; what still runs then goes back to the broker.
     pub async fn drain(&self) {
-        tracing::info!("stopping: nothing is pulled any more; running attempts have {:?}", self.config.drain_timeout);
-        self.crew.worker().drain(self.config.drain_timeout).await;
+        let patience = self.config.drain_timeout;
+        tracing::info!("stopping: nothing is pulled any more; running attempts have {patience:?}");
+        // A word that nobody takes is not waited for: the broker finds out by the worker's silence.
+        if tokio::time::timeout(patience + GOODBYE, self.crew.worker().drain(patience)).await.is_err() {
+            tracing::warn!("the last words of this worker have not reached the broker; its attempts are made again");
+        }
+    }
+
+    /// Gives back what runs, at once.
+    pub async fn give_up(&self) {
+        let _ = tokio::time::timeout(GOODBYE, self.crew.worker().drain(Duration::ZERO)).await;
     }
 
     /// Takes the card down, so that the broker need not wait to find out.

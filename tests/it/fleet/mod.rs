@@ -1,3 +1,6 @@
 //! Pullyard over a real nats-server.
 
 mod conformance;
+mod failure;
+mod rig;
+mod work;

@@ -43,6 +43,12 @@ impl Names {
         Self { prefix: prefix.into() }
     }
 
+    /// Everything that is the yard's own.
+    #[must_use]
+    pub fn all(&self) -> String {
+        format!("{}.>", self.prefix)
+    }
+
     fn stream(&self, what: &str) -> String {
         format!("{}_v1_{what}", self.prefix.to_uppercase())
     }
@@ -83,6 +89,12 @@ impl Names {
         self.stream("WORKERS")
     }
 
+    /// The cards themselves.
+    #[must_use]
+    pub fn all_cards(&self) -> String {
+        format!("$KV.{}.*", self.cards())
+    }
+
     /// A worker's key in the bucket of cards, and its place in subjects.
     #[must_use]
     pub fn worker(worker: &WorkerId) -> String {
@@ -113,6 +125,11 @@ impl Names {
     #[must_use]
     pub fn control(&self, worker: &WorkerId) -> String {
         format!("{}.v1.control.{}", self.prefix, token(&worker.0))
+    }
+
+    #[must_use]
+    pub fn all_controls(&self) -> String {
+        format!("{}.v1.control.*", self.prefix)
     }
 
     /// Where the worker hears the broker whose output came from this subject.
@@ -152,6 +169,12 @@ impl Names {
 
     pub(super) fn bell(&self, lane: &Lane, track: Track) -> String {
         format!("{}.v1.bell.{}.{}.{}", self.prefix, lane.scope.as_str(), track.as_str(), token(&lane.target))
+    }
+
+    /// What tells waiting workers of a scope to look again.
+    #[must_use]
+    pub fn all_bells(&self, scope: Scope) -> String {
+        format!("{}.v1.bell.{}.>", self.prefix, scope.as_str())
     }
 
     /// The consumer of a lane's track, in the stream of its scope.
