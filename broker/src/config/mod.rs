@@ -102,7 +102,7 @@ impl Default for Config {
             log: Log::default(),
             limits: Bounds::default(),
             prices: Prices::default(),
-            lease: Duration::from_secs(30),
+            lease: Duration::from_secs(8),
             drain_timeout: Duration::from_secs(30),
             version: Version::default(),
         }
