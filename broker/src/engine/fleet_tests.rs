@@ -349,6 +349,7 @@ async fn a_start_that_comes_after_the_restart_takes_the_job_out_of_the_queue() {
     let broker = open(dir.path());
     broker.handle.capacity(vec![]);
     broker.says(job, 1, "w", started()).await;
+    assert!(broker.told().contains(&Told::AskedForOutput(job, Token(1), worker("w"))));
     broker.handle.capacity(vec![(lane("a"), Capacity { slots: 2, alive: true })]);
 
     let lane = broker.handle.stats().await.unwrap().lanes.remove(0);

@@ -99,6 +99,18 @@ impl Engine {
         }
         self.watch_lease(id, lane, now);
         self.carry_out(id, events, &Bytes::new(), now);
+        // It may have begun in a former life of the broker, and what it has said since then went nowhere.
+        if self.jobs.get(&id).is_some_and(|job| job.submitted_seq() <= self.began) {
+            self.hear_all(id, token, &worker);
+        }
+    }
+
+    /// Has a running attempt's output repeated from its first chunk, for readers that come back.
+    pub(super) fn hear_all(&self, id: JobId, token: Token, worker: &WorkerId) {
+        if self.jobs.get(&id).is_some_and(|job| job.spec.stream) {
+            self.hub.open(id);
+            self.transport.repeat_output(id, token, worker);
+        }
     }
 
     /// A job that starts is no longer offered; after a restart, when it was started before that, it may not even be so.
