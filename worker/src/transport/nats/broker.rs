@@ -57,6 +57,7 @@ impl BrokerSide {
         let output = listen(link.names.all_output()).await?;
         let beats = listen(link.names.all_beats()).await?;
         let bodies = listen(link.names.all_bodies()).await?;
+        let (over, ended) = mpsc::unbounded_channel();
         let (told, way_heard) = (orders.clone(), heard.clone());
         let changed = move |state: Result<(), Arc<str>>| {
             let open = state.is_ok();
@@ -68,8 +69,8 @@ impl BrokerSide {
         let work: [BoxFuture<'static, ()>; 6] = [
             Box::pin(Postman::new(link.clone(), hold).run(ordered)),
             Box::pin(keep_open(link.clone(), told.clone(), changed)),
-            Box::pin(hear_words(link.clone(), heard.clone(), told.clone(), way.clone())),
-            Box::pin(hear_output(link.clone(), output, sink, told.clone())),
+            Box::pin(hear_words(link.clone(), heard.clone(), told.clone(), over, way.clone())),
+            Box::pin(hear_output(link.clone(), output, sink, told.clone(), ended)),
             Box::pin(hear_beats(beats, heard)),
             Box::pin(pass_on(bodies, told)),
         ];
@@ -120,6 +121,7 @@ async fn hear_words(
     link: Link,
     heard: mpsc::UnboundedSender<Incoming>,
     orders: mpsc::UnboundedSender<Order>,
+    over: mpsc::UnboundedSender<Attempt>,
     mut way: watch::Receiver<Result<(), Arc<str>>>,
 ) {
     let (kept, mut receipts) = mpsc::unbounded_channel();
@@ -137,7 +139,7 @@ async fn hear_words(
             match streams::words(&link).await {
                 Ok(messages) => {
                     tokio::select! {
-                        () = read_words(messages, &heard, &orders, &kept) => {}
+                        () = read_words(messages, &heard, &orders, &over, &kept) => {}
                         // A stream that was made anew has a consumer that was made anew.
                         _ = way.wait_for(Result::is_err) => {}
                     }
@@ -154,6 +156,7 @@ async fn read_words(
     mut messages: async_nats::jetstream::consumer::pull::Stream,
     heard: &mpsc::UnboundedSender<Incoming>,
     orders: &mpsc::UnboundedSender<Order>,
+    over: &mpsc::UnboundedSender<Attempt>,
     kept: &mpsc::UnboundedSender<async_nats::Subject>,
 ) {
     let mut assembly = Assembly::default();
@@ -170,6 +173,9 @@ async fn read_words(
                 let attempt = (whole.word.job, whole.word.token);
                 let ended = !matches!(whole.word.report, Report::Started { .. });
                 let _ = orders.send(Order::Heard { attempt, ended });
+                if ended {
+                    let _ = over.send(attempt);
+                }
                 let (kept, replies) = (kept.clone(), whole.replies);
                 let receipt = Receipt::new(move || replies.into_iter().for_each(|reply| drop(kept.send(reply))));
                 if heard.send(Incoming::Word(whole.word, receipt)).is_err() {
@@ -186,15 +192,30 @@ async fn read_words(
 }
 
 /// Chunks must follow each other; what is missing is asked for again.
-async fn hear_output(link: Link, mut output: Subscriber, sink: Arc<dyn OutputSink>, orders: mpsc::UnboundedSender<Order>) {
+async fn hear_output(
+    link: Link,
+    mut output: Subscriber,
+    sink: Arc<dyn OutputSink>,
+    orders: mpsc::UnboundedSender<Order>,
+    mut ended: mpsc::UnboundedReceiver<Attempt>,
+) {
     let mut next: HashMap<Attempt, Expected> = HashMap::new();
-    let mut swept = Instant::now();
-    while let Some(message) = output.next().await {
+    loop {
+        let message = tokio::select! {
+            message = output.next() => match message {
+                Some(message) => message,
+                None => return,
+            },
+            Some(attempt) = ended.recv() => {
+                next.remove(&attempt);
+                continue;
+            }
+        };
         let Some((job, token, number, chunk)) = parsed_chunk(&message.payload) else { continue };
         let now = Instant::now();
-        if now.duration_since(swept) > FORGOTTEN {
-            swept = now;
-            next.retain(|_, expected| now.duration_since(expected.heard) < FORGOTTEN);
+        if next.len() >= MANY {
+            // Attempts that were lost end without a word.
+            next.retain(|_, expected| now.duration_since(expected.heard) < QUIET);
         }
         let expected = next.entry((job, token)).or_insert(Expected { number: 0, asked: None, heard: now });
         expected.heard = now;
@@ -216,8 +237,10 @@ struct Expected {
     heard: Instant,
 }
 
-/// An attempt that has said nothing for so long has ended.
-const FORGOTTEN: Duration = Duration::from_secs(3600);
+/// So many attempts whose output is followed are looked through for those that are over.
+const MANY: usize = 10_000;
+/// An attempt that has been silent for so long may be forgotten: if it goes on, all of it is asked for again.
+const QUIET: Duration = Duration::from_secs(60);
 
 async fn hear_beats(mut beats: Subscriber, heard: mpsc::UnboundedSender<Incoming>) {
     while let Some(message) = beats.next().await {

@@ -19,7 +19,7 @@ const UNUSED: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long the broker may take to write a word down before it gets it again.
 const WRITING: Duration = Duration::from_secs(30);
 /// Words that the broker may have read and not written down.
-const IN_WORK: i64 = 20_000;
+const IN_WORK: i64 = 4_096;
 
 /// Makes the streams, or brings them to what they should be. Answers whether those of the lanes are new, so that what was
 /// on them is lost.
