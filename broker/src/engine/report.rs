@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use pullyard_schemas::job::{BodyAt, State};
+use pullyard_schemas::job::{BodyAt, Job, State};
 use pullyard_schemas::work::Report;
 use pullyard_schemas::{JobId, Timestamp, Token, WorkerId};
 use pullyard_worker::transport::{Incoming, Receipt, Word};
@@ -19,13 +19,22 @@ use crate::core::decide::{Command, decide, waits_for};
 impl Engine {
     pub(super) fn heard(&mut self, incoming: Incoming, now: Timestamp) {
         match incoming {
-            Incoming::Word(word, receipt) => self.told(word, receipt, now),
+            Incoming::Word(word, receipt) => {
+                self.to_readers(&word);
+                self.told(word, receipt, now);
+            }
             Incoming::Alive { worker, attempts } => self.alive(worker.as_ref(), attempts, now),
             Incoming::Way { open } => self.way(open, now),
+            Incoming::Wanted { job, token, give } => self.wanted(job, token, give),
         }
     }
 
     pub(super) fn told(&mut self, word: Word, receipt: Receipt, now: Timestamp) {
+        if let Some(again) = self.aside.get_mut(&word.job) {
+            // The end is being written; what is said behind it, if only once more, must not overtake it.
+            again.push((word, receipt));
+            return;
+        }
         self.start_unheard(&word, now);
         let word = self.with_all_output(word);
         // Only what will be kept is written: another's output of the same attempt must not take its place.
@@ -66,6 +75,14 @@ impl Engine {
         }
     }
 
+    /// Who reads a stream gets all of it, also what was lost on the way or is not there yet.
+    fn to_readers(&self, word: &Word) {
+        let read = |job: &Job| job.spec.stream && (job.is_held_by(word.token, &word.worker) || waits_for(job, word.token));
+        if matches!(word.report, Report::Completed { .. }) && self.jobs.get(&word.job).is_some_and(|job| read(job)) {
+            self.hub.complete(word.job, word.token, &word.output);
+        }
+    }
+
     /// An attempt that has ended has begun, though its start was lost or is still on its way: what it did is not thrown
     /// away.
     fn start_unheard(&mut self, word: &Word, now: Timestamp) {
@@ -93,9 +110,8 @@ impl Engine {
         let command = Command::Start { token, worker: worker.clone(), backend, model };
         let decided = self.jobs.get(&id).map(|job| (decide(Some(job), command, now, &self.policy), job.lane()));
         let Some((Ok(events), lane)) = decided else {
-            if !self.is_over(id, token, &worker) {
-                self.transport.withdraw(id, token, Some(&worker));
-            }
+            // Also where it has ended already: then it was handed out twice. A mere repeat of the word ends nothing.
+            self.transport.withdraw(id, token, Some(&worker));
             return;
         };
         // Said twice, it is one attempt.
