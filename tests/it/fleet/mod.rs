@@ -2,5 +2,7 @@
 
 mod conformance;
 mod failure;
+mod nats;
 mod rig;
+mod words;
 mod work;
