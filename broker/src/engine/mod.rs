@@ -21,6 +21,7 @@ mod leases;
 mod output;
 mod recover;
 mod report;
+mod spill;
 mod submit;
 #[cfg(test)]
 mod tests;
