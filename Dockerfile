@@ -1,4 +1,4 @@
-# Builds the broker, and runs it as a user of its own.
+# Builds the program, and runs it as a user of its own: the broker, or with `worker …` as its arguments a worker.
 FROM rust:1.95-trixie AS build
 WORKDIR /src
 COPY . .
@@ -14,6 +14,8 @@ USER pullyard
 ENV PULLYARD_DATA=/data
 VOLUME /data
 EXPOSE 8787
-HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["pullyard", "ready"]
+# A worker listens nowhere, so there is nothing to ask it; `pullyard workers` tells how it is.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
+    CMD grep --quiet --null-data --line-regexp worker /proc/1/cmdline || pullyard ready
 ENTRYPOINT ["pullyard"]
 CMD ["serve"]

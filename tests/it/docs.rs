@@ -1,17 +1,27 @@
 //! The documents say what is so: configurations are valid, commands can be typed, paths and files are there, and what is
-//! said not to be there yet is not.
+//! said not to be there yet is not. So do the files by which it is deployed; `deploy/check` asks other tools of them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use clap::Parser as _;
 use pullyard_broker::cli::Cli;
 use pullyard_broker::config::Config;
 use pullyard_broker::yard;
-use pullyard_tests::TestBroker;
+use pullyard_tests::{NatsServer, TestBroker};
 
 const README: &str = include_str!("../../README.md");
 const ARCHITECTURE: &str = include_str!("../../ARCHITECTURE.md");
-const COMPOSE: &str = include_str!("../../compose.yaml");
+const FLEET: &str = include_str!("../../compose.yaml");
+const SINGLE: &str = include_str!("../../compose.single.yaml");
+const UNITS: [&str; 2] =
+    [include_str!("../../deploy/systemd/pullyard.service"), include_str!("../../deploy/systemd/pullyard-worker.service")];
+const SECRETS: &str = include_str!("../../deploy/env.example");
+const USERS: &str = include_str!("../../deploy/nats/pullyard.conf");
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
 
 /// The fenced blocks of a language.
 fn blocks(language: &str) -> impl Iterator<Item = &'static str> {
@@ -66,10 +76,13 @@ fn paths(text: &str) -> Vec<String> {
 
 #[test]
 fn every_configuration_is_valid() {
-    let (_, content) = COMPOSE.split_once("content: |\n").unwrap();
-    let composed: Vec<&str> = content.lines().map_while(|line| line.strip_prefix("      ")).collect();
-    let all: Vec<String> = blocks("yaml").map(str::to_owned).chain([composed.join("\n")]).collect();
-    assert!(all.len() > 2 && composed.len() > 2, "{all:?}");
+    let composed = [FLEET, SINGLE].map(|file| {
+        let (_, content) = file.split_once("content: |\n").unwrap();
+        content.lines().map_while(|line| line.strip_prefix("      ")).collect::<Vec<_>>().join("\n")
+    });
+    assert!(composed.iter().all(|yaml| yaml.contains("listen:")), "{composed:?}");
+    let all: Vec<String> = blocks("yaml").map(str::to_owned).chain(composed).collect();
+    assert!(all.len() > 4, "{all:?}");
     for yaml in all {
         let config = Config::parse(&yaml, Path::new("the document")).unwrap_or_else(|e| panic!("{e}\n{yaml}"));
         yard::check(&config, |_| Some("secret".to_owned())).unwrap_or_else(|e| panic!("{e}\n{yaml}"));
@@ -107,15 +120,56 @@ async fn every_path_is_there_unless_it_is_said_not_to_be() {
 
 #[test]
 fn every_file_that_is_named_is_there() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let code: Vec<&str> = ARCHITECTURE.split('`').skip(1).step_by(2).collect();
     // `log/` and the like are folders of the data folder.
     let sources =
         code.into_iter().filter(|name| name.contains('/') && name.ends_with(".rs") || name.trim_end_matches('/').contains("/src"));
     let linked = README.split("](").skip(1).filter_map(|rest| rest.split(')').next()).filter(|to| !to.starts_with(['#', 'h']));
-    let named: Vec<&str> = sources.chain(linked).filter(|name| !name.contains('<')).collect();
-    assert!(named.len() > 30, "{named:?}");
+    let deployed = ["deploy/", "compose."].into_iter().flat_map(|begin| README.match_indices(begin)).map(|(at, _)| {
+        let name = &README[at..];
+        let end = name.find(|c: char| !(c.is_ascii_alphanumeric() || "/.-".contains(c))).unwrap_or(name.len());
+        name[..end].trim_end_matches('.')
+    });
+    let named: Vec<&str> = sources.chain(linked).chain(deployed).filter(|name| !name.contains('<')).collect();
+    assert!(named.len() > 40, "{named:?}");
     for name in named {
-        assert!(root.join(name).exists(), "{name} is not there");
+        assert!(root().join(name).exists(), "{name} is not there");
     }
+}
+
+#[test]
+fn the_users_of_nats_are_as_the_program_prints_them() {
+    let printed = Command::new(pullyard_tests::binary()).args(["nats", "permissions"]).output().unwrap();
+    let printed = String::from_utf8(printed.stdout).unwrap();
+    assert_eq!(printed, USERS, "this mends it: pullyard nats permissions > deploy/nats/pullyard.conf");
+}
+
+#[tokio::test]
+async fn nats_takes_its_configuration_with_the_secrets_that_are_asked_for() {
+    let secrets: Vec<(&str, &str)> = SECRETS
+        .lines()
+        .filter_map(|line| line.strip_suffix('='))
+        .filter(|name| name.ends_with("_PASSWORD"))
+        .map(|name| (name, "p1"))
+        .collect();
+    assert_eq!(secrets.len(), 3, "{SECRETS}");
+    NatsServer::takes(&root().join("deploy/nats/nats-server.conf"), &secrets).await.unwrap();
+    for (name, _) in secrets {
+        assert!(USERS.contains(&format!("password: ${name}\n")), "nobody has {name}");
+        assert!(FLEET.contains(&format!("{name}: '\"${{{name}:?")), "compose.yaml does not give {name} to NATS");
+        assert!(README.contains(&format!("export {name}=")), "README.md does not make {name}");
+    }
+}
+
+#[test]
+fn nobody_is_killed_while_it_drains() {
+    let after = |text: &'static str, name: &'static str| {
+        text.split(name).skip(1).map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default().parse::<u64>().unwrap())
+    };
+    let composed = [FLEET, SINGLE].into_iter().flat_map(|file| after(file, "stop_grace_period: "));
+    let units = UNITS.into_iter().flat_map(|unit| after(unit, "TimeoutStopSec="));
+    let times: Vec<u64> = composed.chain(units).chain(after(README, "--stop-timeout ")).collect();
+    assert_eq!(times.len(), 6, "{times:?}");
+    let drain = Config::default().drain_timeout.as_secs();
+    assert!(times.iter().all(|time| *time >= drain + 10), "{times:?}, and a drain takes {drain}");
 }

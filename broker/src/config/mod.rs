@@ -114,7 +114,7 @@ impl Default for Config {
             chosen: None,
             nats: None,
             worker: Worker::default(),
-            lease: Duration::from_secs(30),
+            lease: Duration::from_secs(8),
             drain_timeout: Duration::from_secs(30),
             version: Version::default(),
         }

@@ -70,7 +70,7 @@ pub struct Policy {
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { backoff_base: Duration::from_millis(500), backoff_max: Duration::from_secs(30), lease: Duration::from_secs(30) }
+        Self { backoff_base: Duration::from_millis(500), backoff_max: Duration::from_secs(30), lease: Duration::from_secs(8) }
     }
 }
 

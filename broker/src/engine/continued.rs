@@ -33,7 +33,7 @@ impl Engine {
 
     /// A completed attempt's word with the whole output: what earlier attempts said goes before its own.
     pub(super) fn with_all_output(&self, mut word: Word) -> Word {
-        let job = self.jobs.get(&word.job).filter(|job| job.lease().is_some_and(|lease| lease.token == word.token));
+        let job = self.jobs.get(&word.job).filter(|job| job.is_held_by(word.token, &word.worker));
         let Some(kept) = job.and_then(|job| job.checkpoint.as_deref()) else { return word };
         if let Report::Completed { .. } = word.report {
             match self.said(word.job, kept) {

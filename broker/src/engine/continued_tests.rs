@@ -157,3 +157,40 @@ async fn wrong_output_is_not_gone_on_behind() {
         assert_eq!(matches!(job.state, State::Parked { .. }), live, "{job:?}");
     }
 }
+
+#[tokio::test]
+async fn a_worker_that_came_too_late_breaks_off_nothing() {
+    let rig = rig();
+    let id = submit(&rig, true).await;
+    let ended = rig.handle.ended(id);
+    let (first, ..) = next(&rig).await;
+    assert_eq!(rig.handle.get(id).await.unwrap().job.state.name(), "running");
+    say(&rig, &*first, &["1"]);
+
+    let failed = Report::Failed { failure: Failure::new(FailureKind::Cancelled, "fenced"), charge: Some(charge()), delivered: true };
+    let (token, worker) = (first.offer().token, pullyard_schemas::WorkerId("slow".into()));
+    rig.transport.report(Word { job: id, token, worker, report: failed, output: Bytes::new() }).await;
+    say(&rig, &*first, &["1", "2"]);
+    complete(&rig, first, "1\n2\n").await;
+
+    assert_eq!(ended.await.unwrap().unwrap().output, "1\n2\n");
+    assert_eq!(logged(&rig, id), ["submitted body", "leased ", "accounted ", "completed 1\n2\n"]);
+}
+
+#[tokio::test]
+async fn an_end_whose_start_was_not_heard_goes_behind_what_was_said_before() {
+    let rig = rig();
+    let id = submit(&rig, true).await;
+    let ended = rig.handle.ended(id);
+    let (first, ..) = next(&rig).await;
+    say(&rig, &*first, &["1"]);
+    fail(&rig, first, FailureKind::Backend).await;
+
+    let places = [Place { lane: lane("a"), rank: 0 }];
+    let second = rig.transport.pull(&places, 1, Duration::from_secs(5)).await.pop().expect("an offer");
+    complete(&rig, second, "2\n").await;
+
+    assert_eq!(ended.await.unwrap().unwrap().output, "1\n2\n");
+    let story = ["submitted body", "leased ", "checkpointed 1\n", "attempt_failed ", "leased ", "completed 1\n2\n"];
+    assert_eq!(logged(&rig, id), story);
+}

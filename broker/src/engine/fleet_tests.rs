@@ -349,6 +349,7 @@ async fn a_start_that_comes_after_the_restart_takes_the_job_out_of_the_queue() {
     let broker = open(dir.path());
     broker.handle.capacity(vec![]);
     broker.says(job, 1, "w", started()).await;
+    assert!(broker.told().contains(&Told::AskedForOutput(job, Token(1), worker("w"))));
     broker.handle.capacity(vec![(lane("a"), Capacity { slots: 2, alive: true })]);
 
     let lane = broker.handle.stats().await.unwrap().lanes.remove(0);
@@ -440,20 +441,24 @@ async fn only_its_own_worker_keeps_a_lease() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_worker_held_is_lost_when_it_leaves_and_its_coming_and_going_is_in_the_log() {
+async fn what_a_worker_held_is_lost_when_it_leaves_but_for_its_last_words_and_its_coming_and_going_is_in_the_log() {
     let dir = tempfile::tempdir().unwrap();
     let broker = open(dir.path());
     broker.handle.worker_joined(worker("gone"), "1".into(), "0.1.0".into(), 2);
-    let [lost, kept] = [broker.submit().await, broker.submit().await];
+    let [lost, last, kept] = [broker.submit().await, broker.submit().await, broker.submit().await];
     broker.says(lost, 1, "gone", started()).await;
+    broker.says(last, 1, "gone", started()).await;
     broker.says(kept, 1, "w", started()).await;
     broker.told();
 
     broker.handle.worker_left(worker("gone"), "not heard of".into());
+    assert_eq!(broker.handle.get(last).await.unwrap().job.state.name(), "running");
+    broker.says(last, 1, "gone", completed()).await;
     broker.offered(lost, 2).await;
 
     assert_eq!(broker.told()[0], Told::Withdrawn(lost, Token(1), Some(worker("gone"))));
     assert_eq!(broker.events(lost).await, ["submitted", "leased", "lease_lost"]);
+    assert_eq!(broker.events(last).await, ["submitted", "leased", "completed"]);
     assert_eq!(broker.events(kept).await, ["submitted", "leased"]);
     assert_eq!(broker.events(JobId::NONE).await, ["worker_joined", "worker_left"]);
     broker.stop().await;

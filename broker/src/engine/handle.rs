@@ -308,8 +308,8 @@ impl Handle {
         self.send(Input::Worker(Event::WorkerJoined { worker, instance, version, backends }));
     }
 
-    /// Writes down that a worker has gone. Whatever it still holds is lost at once, so what it has reported should have been
-    /// heard before, and a worker that comes back under the same name should join after this.
+    /// Writes down that a worker has gone. What it still holds half a second later is lost; a worker that comes back under the
+    /// same name should join after this.
     pub fn worker_left(&self, worker: WorkerId, why: Arc<str>) {
         self.send(Input::Worker(Event::WorkerLeft { worker, why }));
     }

@@ -16,6 +16,9 @@ use crate::log::Record;
 /// A turn that comes later than planned by less than this was only busy.
 const BUSY: Duration = Duration::from_secs(1);
 
+/// The words of a worker that has gone are on another way than the news of it, and may come a little later.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
 /// Which workers are inside this process, so that their attempts died with the one before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OwnWorkers {
@@ -130,7 +133,7 @@ impl Engine {
         }
     }
 
-    /// A worker has come or gone; what it held is lost then, and nobody need wait for its leases to run out.
+    /// A worker has come or gone. Of one that has gone nobody need wait for its leases to run out, but for its last words.
     pub(super) fn worker(&mut self, event: Event, now: Timestamp) {
         let left = if let Event::WorkerLeft { worker, .. } = &event { Some(worker.clone()) } else { None };
         let envelope = self.envelope(JobId::NONE, event, now);
@@ -138,8 +141,12 @@ impl Engine {
         let Some(left) = left else { return };
         let holds = |id: &JobId| self.jobs.get(id).and_then(|job| job.lease()).is_some_and(|lease| lease.worker == left);
         let held: Vec<JobId> = self.leases.keys().copied().filter(|id| holds(id) && !self.aside.contains_key(id)).collect();
+        let until = now.after(LAST_WORDS);
         for id in held {
-            self.lose(id, now);
+            if self.leases.get(&id).is_some_and(|lease| *lease > until) {
+                self.leases.insert(id, until);
+                self.timers.set(until, id, Timer::Lease);
+            }
         }
     }
 

@@ -20,10 +20,7 @@ use crate::core::spill::Aim;
 impl Engine {
     pub(super) fn heard(&mut self, incoming: Incoming, now: Timestamp) {
         match incoming {
-            Incoming::Word(word, receipt) => {
-                let word = self.with_all_output(word);
-                self.told(word, receipt, now);
-            }
+            Incoming::Word(word, receipt) => self.told(word, receipt, now),
             Incoming::Alive { worker, attempts } => self.alive(worker.as_ref(), attempts, now),
             Incoming::Way { open } => self.way(open, now),
         }
@@ -31,6 +28,7 @@ impl Engine {
 
     pub(super) fn told(&mut self, word: Word, receipt: Receipt, now: Timestamp) {
         self.start_unheard(&word, now);
+        let word = self.with_all_output(word);
         // Only what will be kept is written: another's output of the same attempt must not take its place.
         let held = self.jobs.get(&word.job).is_some_and(|job| job.is_held_by(word.token, &word.worker));
         if held && word.output.len() >= LARGE {
@@ -54,7 +52,14 @@ impl Engine {
                 self.change_with(job, Command::Complete { token, worker, charge, finish, body: at }, &output, now, None);
             }
             Report::Failed { failure, charge, delivered } => {
-                self.interrupted(job, token, failure.kind, Command::Fail { token, worker, failure, charge, delivered }, now);
+                let held = self.jobs.get(&job).is_some_and(|job| job.is_held_by(token, &worker));
+                let (kind, command) = (failure.kind, Command::Fail { token, worker, failure, charge, delivered });
+                if held {
+                    self.interrupted(job, token, kind, command, now);
+                } else {
+                    // Another runs it, and goes on.
+                    self.change(job, command, now, None);
+                }
             }
         }
         if !receipt.is_idle() {
@@ -103,6 +108,18 @@ impl Engine {
         }
         self.watch_lease(id, lane, now);
         self.carry_out(id, events, &Bytes::new(), now);
+        // It may have begun in a former life of the broker, and what it has said since then went nowhere.
+        if self.jobs.get(&id).is_some_and(|job| job.submitted_seq() <= self.began) {
+            self.hear_all(id, token, &worker);
+        }
+    }
+
+    /// Has a running attempt's output repeated from its first chunk, for readers that come back.
+    pub(super) fn hear_all(&self, id: JobId, token: Token, worker: &WorkerId) {
+        if self.jobs.get(&id).is_some_and(|job| job.spec.stream) {
+            self.hub.open(id);
+            self.transport.repeat_output(id, token, worker);
+        }
     }
 
     /// A job that starts is no longer offered; after a restart, when it was started before that, it may not even be so.

@@ -30,7 +30,7 @@ impl Engine {
             let (id, live) = (job.id, job.spec.live && !job.spec.keep);
             let abandoned = live && job.spec.idempotency_key.is_none();
             self.recall(&job);
-            let (lease, lane, stream) = (job.lease().cloned(), job.lane(), job.spec.stream);
+            let (lease, lane) = (job.lease().cloned(), job.lane());
             self.hold(job);
             let lost = lease.as_ref().filter(|lease| own.has(&lease.worker));
             let kept = lease.as_ref().filter(|lease| !own.has(&lease.worker));
@@ -45,10 +45,7 @@ impl Engine {
                 let failure = Failure::new(FailureKind::Drained, "the broker stopped during the attempt");
                 self.change(id, Command::Fail { token, worker, failure, charge: Some(charge), delivered: false }, now, None);
             } else if let Some(lease) = kept {
-                if stream {
-                    self.hub.open(id);
-                    self.transport.repeat_output(id, lease.token, &lease.worker);
-                }
+                self.hear_all(id, lease.token, &lease.worker);
             } else {
                 self.place(id, now);
             }

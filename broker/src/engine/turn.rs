@@ -107,6 +107,7 @@ pub fn start(
         group: Group::default(),
         group_since: None,
         last,
+        began: last,
         draining: false,
         stopping: false,
         policy: options.policy,
@@ -177,6 +178,8 @@ pub(super) struct Engine {
     /// Since when it holds events that nobody waits for.
     group_since: Option<Instant>,
     pub(super) last: Seq,
+    /// The last event of the broker's former life.
+    pub(super) began: Seq,
     pub(super) draining: bool,
     stopping: bool,
     pub(super) policy: Policy,

@@ -4,7 +4,7 @@ mod fetch;
 
 use std::fs::{File, OpenOptions};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use anyhow::{Context as _, ensure};
@@ -59,6 +59,17 @@ impl NatsServer {
     /// With nothing special about it.
     pub async fn start() -> Self {
         Self::start_with(NatsOptions::default()).await
+    }
+
+    /// Asks the program whether it would start with this configuration and this environment.
+    ///
+    /// # Errors
+    /// What it has against them.
+    pub async fn takes(config: &Path, env: &[(&str, &str)]) -> Result<(), String> {
+        let mut command = Command::new(fetch::program().await);
+        command.env_clear().envs(env.iter().copied()).arg("-t").arg("--config").arg(config);
+        let said = command.output().unwrap();
+        if said.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&said.stderr).into_owned()) }
     }
 
     /// Starts it and waits until it talks to clients.
