@@ -22,6 +22,8 @@ mod output;
 mod recover;
 mod report;
 mod spill;
+#[cfg(test)]
+mod spill_tests;
 mod submit;
 #[cfg(test)]
 mod tests;
