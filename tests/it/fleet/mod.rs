@@ -3,4 +3,5 @@
 mod conformance;
 mod failure;
 mod rig;
+mod spill;
 mod work;
