@@ -1,6 +1,10 @@
 //! Pullyard over a real nats-server.
 
+mod cancel;
 mod conformance;
+mod cut_off;
 mod failure;
+mod killed;
+mod reattach;
 mod rig;
 mod work;
