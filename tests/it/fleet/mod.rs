@@ -7,4 +7,5 @@ mod failure;
 mod killed;
 mod reattach;
 mod rig;
+mod words;
 mod work;
