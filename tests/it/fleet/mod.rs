@@ -7,5 +7,6 @@ mod failure;
 mod killed;
 mod reattach;
 mod rig;
+mod standstill;
 mod words;
 mod work;
