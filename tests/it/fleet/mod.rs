@@ -5,6 +5,7 @@ mod conformance;
 mod cut_off;
 mod failure;
 mod killed;
+mod leaving;
 mod reattach;
 mod rig;
 mod standstill;
