@@ -1,7 +1,17 @@
 //! Pullyard over a real nats-server.
 
+mod cancel;
 mod conformance;
+mod cut_off;
 mod failure;
+mod killed;
+mod leaving;
+mod reattach;
 mod rig;
+<<<<<<< HEAD
 mod spill;
+=======
+mod standstill;
+mod words;
+>>>>>>> fail1
 mod work;
