@@ -8,10 +8,7 @@ mod killed;
 mod leaving;
 mod reattach;
 mod rig;
-<<<<<<< HEAD
 mod spill;
-=======
 mod standstill;
 mod words;
->>>>>>> fail1
 mod work;
