@@ -85,16 +85,6 @@ impl OutputHub {
         live.changed.notify_waiters();
     }
 
-    /// An attempt has ended well with this output, a line for each chunk: readers get what was lost of it on the way.
-    pub fn complete(&self, job: JobId, token: Token, output: &Bytes) {
-        let Some(live) = self.get(job) else { return };
-        let have = live.buffer().parts.iter().find(|part| part.token == token).map_or(0, |part| part.chunks.len());
-        let lines = output.split(|b| *b == b'\n').filter(|line| !line.is_empty());
-        for (number, line) in (0..).zip(lines).skip(have) {
-            self.push(job, token, number, output.slice_ref(line));
-        }
-    }
-
     /// Takes no more of this attempt and of those before it; tells how many chunks it had.
     pub fn seal(&self, job: JobId, token: Token) -> u32 {
         let Some(live) = self.get(job) else { return 0 };

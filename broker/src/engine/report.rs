@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use pullyard_schemas::job::{BodyAt, Job, State};
+use pullyard_schemas::job::{BodyAt, State};
 use pullyard_schemas::work::Report;
 use pullyard_schemas::{JobId, Timestamp, Token, WorkerId};
 use pullyard_worker::transport::{Incoming, Receipt, Word};
@@ -15,14 +15,12 @@ use super::timers::Timer;
 use super::turn::Engine;
 use crate::blobs::LARGE;
 use crate::core::decide::{Command, decide, waits_for};
+use crate::core::spill::Aim;
 
 impl Engine {
     pub(super) fn heard(&mut self, incoming: Incoming, now: Timestamp) {
         match incoming {
-            Incoming::Word(word, receipt) => {
-                self.to_readers(&word);
-                self.told(word, receipt, now);
-            }
+            Incoming::Word(word, receipt) => self.told(word, receipt, now),
             Incoming::Alive { worker, attempts } => self.alive(worker.as_ref(), attempts, now),
             Incoming::Way { open } => self.way(open, now),
             Incoming::Wanted { job, token, give } => self.wanted(job, token, give),
@@ -75,14 +73,6 @@ impl Engine {
         }
     }
 
-    /// Who reads a stream gets all of it, also what was lost on the way or is not there yet.
-    fn to_readers(&self, word: &Word) {
-        let read = |job: &Job| job.spec.stream && (job.is_held_by(word.token, &word.worker) || waits_for(job, word.token));
-        if matches!(word.report, Report::Completed { .. }) && self.jobs.get(&word.job).is_some_and(|job| read(job)) {
-            self.hub.complete(word.job, word.token, &word.output);
-        }
-    }
-
     /// An attempt that has ended has begun, though its start was lost or is still on its way: what it did is not thrown
     /// away.
     fn start_unheard(&mut self, word: &Word, now: Timestamp) {
@@ -106,7 +96,7 @@ impl Engine {
     }
 
     fn started(&mut self, id: JobId, token: Token, worker: WorkerId, backend: Arc<str>, model: Arc<str>, now: Timestamp) {
-        self.leave_queue(id, token);
+        let spilled = self.leave_queue(id, token, now);
         let command = Command::Start { token, worker: worker.clone(), backend, model };
         let decided = self.jobs.get(&id).map(|job| (decide(Some(job), command, now, &self.policy), job.lane()));
         let Some((Ok(events), lane)) = decided else {
@@ -117,6 +107,9 @@ impl Engine {
         // Said twice, it is one attempt.
         if events.is_empty() {
             return;
+        }
+        if spilled {
+            self.lanes.entry(lane.clone()).or_default().spilled.insert(id);
         }
         self.watch_lease(id, lane, now);
         self.carry_out(id, events, &Bytes::new(), now);
@@ -135,11 +128,12 @@ impl Engine {
     }
 
     /// A job that starts is no longer offered; after a restart, when it was started before that, it may not even be so.
-    fn leave_queue(&mut self, id: JobId, token: Token) {
+    /// Answers whether it was offered to all because the local backends are not free in time.
+    fn leave_queue(&mut self, id: JobId, token: Token, now: Timestamp) -> bool {
         match self.offered.remove(&id) {
             Some(offered) if offered.token == token => {
-                let state = self.lanes.entry(offered.lane).or_default();
-                state.offered = state.offered.saturating_sub(1);
+                self.not_offered(&offered, now);
+                return offered.aim == Aim::Spilled;
             }
             Some(other) => drop(self.offered.insert(id, other)),
             None => {
@@ -148,6 +142,7 @@ impl Engine {
                 }
             }
         }
+        false
     }
 
     /// Whether this attempt is known to have ended, so that there is nothing to withdraw.

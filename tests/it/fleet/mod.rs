@@ -1,8 +1,16 @@
 //! Pullyard over a real nats-server.
 
+mod cancel;
 mod conformance;
+mod cut_off;
 mod failure;
+mod killed;
+mod leaving;
 mod nats;
+mod reattach;
+mod repeats;
 mod rig;
+mod spill;
+mod standstill;
 mod words;
 mod work;

@@ -78,18 +78,26 @@ pub(super) struct Postman {
     orders: mpsc::WeakUnboundedSender<Order>,
     heard: mpsc::UnboundedSender<Incoming>,
     /// To be taken off their lanes.
-    withdrawn: Vec<(Scope, String)>,
+    withdrawn: Vec<(Attempt, Scope, String)>,
     lanes: HashSet<Lane>,
-    on_the_way: FuturesUnordered<BoxFuture<'static, (Attempt, Result<(), String>)>>,
+    on_the_way: FuturesUnordered<BoxFuture<'static, Done>>,
+    /// Attempts whose offer is being taken off its lane: it is not put there again before that is done.
+    purging: HashSet<Attempt>,
+    /// How often an attempt was taken back or lost, and when last: NATS would take the next offer for a repeat.
+    taken_back: HashMap<Attempt, (u32, Instant)>,
     retry_at: Option<Instant>,
+}
+
+/// What came of a message to the server.
+enum Done {
+    Published(Attempt, Result<(), String>),
+    Purged(Attempt),
 }
 
 struct Offered {
     offer: Offer,
     body: Body,
     state: Progress,
-    /// How often it was made again because it had gone without a word.
-    again: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -123,6 +131,8 @@ impl Postman {
             withdrawn: Vec::new(),
             lanes: HashSet::new(),
             on_the_way: FuturesUnordered::new(),
+            purging: HashSet::new(),
+            taken_back: HashMap::new(),
             retry_at: None,
         }
     }
@@ -137,7 +147,15 @@ impl Postman {
                     Some(order) => self.carry_out(order).await,
                     None => return,
                 },
-                Some((attempt, done)) = self.on_the_way.next() => self.arrived(attempt, done).await,
+                Some(done) = self.on_the_way.next() => match done {
+                    Done::Published(attempt, done) => self.arrived(attempt, done).await,
+                    Done::Purged(attempt) => {
+                        self.purging.remove(&attempt);
+                        if self.open && self.offers.get(&attempt).is_some_and(|o| o.state == Progress::Waiting) {
+                            self.publish(attempt).await;
+                        }
+                    }
+                },
                 () = tokio::time::sleep_until(retry.unwrap_or_else(Instant::now)), if retry.is_some() => {
                     self.retry_at = None;
                     self.publish_waiting().await;
@@ -151,7 +169,7 @@ impl Postman {
         match order {
             Order::Offer(offer, body) => {
                 let attempt = (offer.job, offer.token);
-                self.offers.insert(attempt, Offered { offer: *offer, body, state: Progress::Waiting, again: 0 });
+                self.offers.insert(attempt, Offered { offer: *offer, body, state: Progress::Waiting });
                 if self.open {
                     self.publish(attempt).await;
                 }
@@ -208,6 +226,9 @@ impl Postman {
     }
 
     async fn publish(&mut self, attempt: Attempt) {
+        if self.purging.contains(&attempt) {
+            return;
+        }
         let Some(Offered { offer, body, .. }) = self.offers.get(&attempt) else { return };
         let (lane, track) = (offer.lane.clone(), Track::of(offer.band));
         let body = match body {
@@ -234,16 +255,18 @@ impl Postman {
         if large {
             self.bodies.insert(attempt, (lane.scope, body));
         }
-        // One that is still there, from before a restart of the broker, is not put there twice. One that has been taken
-        // away is put there again, which NATS would not do for an id that it remembers.
-        let id = format!("{}.{}.{}", attempt.0, attempt.1, offered.again);
+        // One that is still there, from before a restart of the broker, is not put there twice.
+        let id = match self.taken_back.get(&attempt) {
+            None => format!("{}.{}", attempt.0, attempt.1),
+            Some((times, _)) => format!("{}.{}.{times}", attempt.0, attempt.1),
+        };
         let message = PublishMessage::build().payload(payload).message_id(id).expected_last_subject_sequence(0);
         // Given to the connection here, so that offers arrive in this order; only the answer is waited for apart.
         match self.link.jetstream.send_publish(self.link.names.lane(&lane, track, attempt.0, attempt.1), message).await {
             Ok(ack) => self.on_the_way.push(Box::pin(async move {
                 match ack.await {
-                    Err(error) if error.kind() != PublishErrorKind::WrongLastSequence => (attempt, Err(error.to_string())),
-                    Ok(_) | Err(_) => (attempt, Ok(())),
+                    Err(error) if error.kind() != PublishErrorKind::WrongLastSequence => Done::Published(attempt, Err(error.to_string())),
+                    Ok(_) | Err(_) => Done::Published(attempt, Ok(())),
                 }
             })),
             Err(error) => self.failed(attempt, &error.to_string()),
@@ -276,8 +299,10 @@ impl Postman {
         if let Some(Offered { offer, state, .. }) = self.offers.remove(&attempt)
             && state != Progress::Waiting
         {
+            self.purging.insert(attempt);
+            self.is_gone(attempt);
             let subject = self.link.names.lane(&offer.lane, Track::of(offer.band), attempt.0, attempt.1);
-            self.withdrawn.push((offer.lane.scope, subject));
+            self.withdrawn.push((attempt, offer.lane.scope, subject));
             self.take_back();
         }
         if let Some(worker) = worker {
@@ -285,22 +310,29 @@ impl Postman {
         }
     }
 
-    /// Takes withdrawn offers off their lanes; while NATS is away they are remembered. One that stays all the same is
-    /// refused when somebody starts it.
+    /// NATS would take the next offer of this attempt for a repeat.
+    fn is_gone(&mut self, attempt: Attempt) {
+        let (times, at) = self.taken_back.entry(attempt).or_insert_with(|| (0, Instant::now()));
+        (*times, *at) = (*times + 1, Instant::now());
+    }
+
+    /// Takes withdrawn offers off their lanes, as soon as NATS is there.
     fn take_back(&mut self) {
         if !self.open {
             return;
         }
-        for (scope, subject) in std::mem::take(&mut self.withdrawn) {
+        for (attempt, scope, subject) in std::mem::take(&mut self.withdrawn) {
             let link = self.link.clone();
-            tokio::spawn(async move {
+            self.on_the_way.push(Box::pin(async move {
                 let stream = link.jetstream.get_stream_no_info(link.names.lanes(scope)).await;
+                // One that stays is refused when somebody starts it.
                 if let Ok(stream) = stream
                     && let Err(error) = stream.purge().filter(subject).await
                 {
                     tracing::debug!(%error, "a withdrawn offer stays on its lane");
                 }
-            });
+                Done::Purged(attempt)
+            }));
         }
     }
 
@@ -328,6 +360,7 @@ impl Postman {
 
     /// Looks for offers that nobody has started; what is gone twice without a word was lost with NATS's memory.
     async fn audit(&mut self) {
+        self.taken_back.retain(|_, (_, at)| at.elapsed() < streams::KNOWN * 2);
         if !self.open {
             return;
         }
@@ -362,7 +395,7 @@ impl Postman {
             };
             if offered.state == Progress::Waiting {
                 tracing::info!(job = %attempt.0, %lane, "an offer is gone without a word, and is made again");
-                offered.again += 1;
+                self.is_gone(attempt);
                 self.publish(attempt).await;
             }
         }

@@ -15,16 +15,13 @@ use super::wire::GROUP;
 
 /// How long NATS knows that it has a message already. The engine bears repeats, so this only saves work; each id costs
 /// the server memory as long.
-const KNOWN: Duration = Duration::from_secs(30);
+pub(super) const KNOWN: Duration = Duration::from_secs(30);
 /// A lane's consumer that nobody uses goes away.
 const UNUSED: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long the broker may take to write a word down before it gets it again.
 const WRITING: Duration = Duration::from_secs(30);
 /// Words that the broker may have read and not written down.
 const IN_WORK: i64 = 4_096;
-
-/// The broker's consumer of words.
-const WORDS: &str = "broker";
 
 /// Makes the streams where they are missing, and with `anew` brings those that are there to what they should be. Answers
 /// whether those of the lanes are new, so that what was on them is lost.
@@ -105,14 +102,20 @@ pub(super) async fn ensure_lane(link: &Link, lane: &Lane, hold: Duration) -> Res
     Ok(())
 }
 
-/// The broker's own consumer of words, made anew: a word that was given to a broker that was killed, or to a connection
-/// that broke, comes at once and not when its time is over, which is longer than a lease. One that is just being written
-/// comes twice, which changes nothing.
+/// The broker's own consumer of words.
+const READER: &str = "broker";
+
+/// What is in the stream of words, from its beginning. What was delivered before and not acknowledged may be nowhere by now,
+/// with a connection that broke or a broker that was killed. The server would keep it for [`WRITING`], which is longer than
+/// a lease, and attempts that have long ended would be lost. So the consumer is made anew and delivers all of it again.
 pub(super) async fn words(link: &Link) -> Result<pull::Stream, Error> {
-    // The first time there is none.
-    let _ = link.jetstream.delete_consumer_from_stream(WORDS, link.names.words()).await;
+    let stream = link.jetstream.get_stream_no_info(link.names.words()).await;
+    if let Ok(stream) = stream {
+        // The first time there is none.
+        let _ = stream.delete_consumer(READER).await;
+    }
     let config = pull::Config {
-        durable_name: Some(WORDS.to_owned()),
+        durable_name: Some(READER.to_owned()),
         ack_policy: AckPolicy::Explicit,
         ack_wait: WRITING,
         max_deliver: -1,

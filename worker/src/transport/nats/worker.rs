@@ -274,7 +274,7 @@ impl Inner {
         let (inner, stop) = (self.clone(), self.stop.clone());
         tokio::spawn(async move {
             tokio::select! {
-                () = inner.leave(inner.word_id((job, token), "ends"), framed(&head, b"")) => {}
+                () = inner.leave(job, inner.word_id((job, token), "ends"), framed(&head, b"")) => {}
                 () = stop.cancelled() => {}
             }
         });
@@ -311,7 +311,7 @@ impl Inner {
     }
 
     /// Leaves a part of a word where it is kept.
-    async fn leave(&self, id: String, payload: Bytes) {
+    async fn leave(&self, job: JobId, id: String, payload: Bytes) {
         let subject = self.link.names.word(&self.worker);
         let mut wait = FIRST_RETRY;
         loop {
@@ -320,7 +320,7 @@ impl Inner {
             match kept.await {
                 Ok(_) => return,
                 Err(error) => {
-                    tracing::info!(%error, retry_in = ?wait, "a word about an attempt could not be left with NATS yet");
+                    tracing::info!(%job, %error, retry_in = ?wait, "a word about an attempt could not be left with NATS yet");
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(LAST_RETRY);
                 }
@@ -350,11 +350,11 @@ impl WorkerEnd for WorkerSide {
             while tail.len() > room {
                 let part = tail.split_to(room);
                 let id = self.inner.word_id((job, token), format_args!("part.{parts}"));
-                self.inner.leave(id, framed(&head(Said::Part(parts)), &part)).await;
+                self.inner.leave(job, id, framed(&head(Said::Part(parts)), &part)).await;
                 parts += 1;
             }
             let id = self.inner.word_id((job, token), if begins { "begins" } else { "ends" });
-            self.inner.leave(id, framed(&head(Said::Report { report, parts }), &tail)).await;
+            self.inner.leave(job, id, framed(&head(Said::Report { report, parts }), &tail)).await;
             if begins {
                 self.inner.begun((job, token));
             }
