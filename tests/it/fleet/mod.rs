@@ -10,6 +10,7 @@ mod nats;
 mod reattach;
 mod repeats;
 mod rig;
+mod scope;
 mod spill;
 mod standstill;
 mod words;
