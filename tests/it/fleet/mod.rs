@@ -13,5 +13,7 @@ mod rig;
 mod scope;
 mod spill;
 mod standstill;
+mod switch;
+mod tls;
 mod words;
 mod work;
