@@ -10,8 +10,12 @@ use crate::TestBroker;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Story {
     pub events: Vec<String>,
-    /// The submission's last message.
+    /// The submission's first message, or its input.
     pub prompt: String,
+    /// Who had each attempt, by its token.
+    pub leases: BTreeMap<u64, String>,
+    /// The attempts that were billed, by token and worker; one whose bill does not say so by its token alone.
+    pub bills: Vec<(u64, String)>,
 }
 
 impl Story {
@@ -38,6 +42,28 @@ pub struct Ledger {
     pub jobs: BTreeMap<String, Story>,
     /// Events that bill something.
     pub bills: u64,
+    /// How often a worker came or went.
+    pub moves: u64,
+}
+
+impl Story {
+    fn add(&mut self, line: &Value) {
+        let event = line["event"].as_str().unwrap();
+        self.events.push(event.to_owned());
+        let (token, worker) = (line["token"].as_u64().unwrap_or(0), line["worker"].as_str().map(str::to_owned));
+        match event {
+            "submitted" => {
+                let text = [&line["body"]["messages"][0]["content"], &line["body"]["input"]].into_iter().find_map(Value::as_str);
+                self.prompt = text.unwrap_or_default().to_owned();
+            }
+            "leased" => drop(self.leases.insert(token, worker.clone().unwrap_or_default())),
+            _ => {}
+        }
+        if line["charge"].is_object() {
+            let worker = worker.or_else(|| self.leases.get(&token).cloned()).unwrap_or_default();
+            self.bills.push((token, worker));
+        }
+    }
 }
 
 impl Ledger {
@@ -50,12 +76,11 @@ impl Ledger {
         for (n, line) in std::fs::read_to_string(file).unwrap().lines().enumerate() {
             let line: Value = serde_json::from_str(line).unwrap();
             assert_eq!(line["seq"], n + 1, "the log has no gap");
-            let job = ledger.jobs.entry(line["job"].as_str().unwrap().to_owned()).or_default();
-            let event = line["event"].as_str().unwrap();
-            job.events.push(event.to_owned());
-            if event == "submitted" {
-                job.prompt = line["body"]["messages"][0]["content"].as_str().unwrap_or_default().to_owned();
+            if matches!(line["event"].as_str().unwrap(), "worker_joined" | "worker_left") {
+                ledger.moves += 1;
+                continue;
             }
+            ledger.jobs.entry(line["job"].as_str().unwrap().to_owned()).or_default().add(&line);
             ledger.bills += u64::from(line["charge"].is_object());
         }
         ledger

@@ -58,6 +58,16 @@ impl TestWorker {
     }
 
     #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What it is called when it is started the next time.
+    pub fn rename(&mut self, name: &str) {
+        name.clone_into(&mut self.name);
+    }
+
+    #[must_use]
     pub fn config(&self) -> PathBuf {
         self.dir.path().join("worker.yaml")
     }
@@ -82,6 +92,15 @@ impl TestWorker {
         let mut child = self.process.take().expect("the worker runs");
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    /// How it ended, if it did without being told here.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        let ended = self.process.as_mut().and_then(|child| child.try_wait().unwrap());
+        if ended.is_some() {
+            self.process = None;
+        }
+        ended
     }
 
     /// Waits for its end.

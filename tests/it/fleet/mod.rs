@@ -1,5 +1,6 @@
 //! Pullyard over a real nats-server.
 
+mod chaos;
 mod conformance;
 mod failure;
 mod rig;

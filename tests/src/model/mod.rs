@@ -6,7 +6,9 @@ mod openai;
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use http_body_util::BodyExt;
@@ -39,6 +41,30 @@ pub struct Seen {
     pub body: Value,
     /// The last message, or else the prompt or the input.
     pub prompt: String,
+    /// Tokens of the reply that the request ends with, at a server that goes on behind them.
+    pub said: usize,
+}
+
+impl Seen {
+    /// A request that ends with the beginning of its reply asks for the rest of it.
+    fn go_on(&mut self) {
+        let Some([.., question, said]) = self.body["messages"].as_array().map(Vec::as_slice) else { return };
+        let (question, text) = (question["content"].as_str().unwrap_or_default(), said["content"].as_str().unwrap_or_default());
+        if said["role"] == "assistant"
+            && let Some(rest) = text.strip_prefix("re ").and_then(|text| text.strip_prefix(question))
+        {
+            (self.said, self.prompt) = (1 + rest.split_whitespace().count(), question.to_owned());
+        }
+    }
+}
+
+/// A request's time in the server.
+#[derive(Clone, Copy, Debug)]
+struct Stay {
+    from: Instant,
+    until: Option<Instant>,
+    /// Its client went away before the end.
+    left: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,6 +91,8 @@ struct State {
     places: Semaphore,
     gate: Semaphore,
     seen: Mutex<Vec<Seen>>,
+    stays: Mutex<Vec<Stay>>,
+    goes_on: AtomicBool,
     counts: watch::Sender<Counts>,
 }
 
@@ -108,6 +136,8 @@ impl FakeModel {
             places: Semaphore::new(slots.map_or(Semaphore::MAX_PERMITS, |(n, _)| n)),
             gate: Semaphore::new(0),
             seen: Mutex::default(),
+            stays: Mutex::default(),
+            goes_on: AtomicBool::new(false),
             counts: watch::Sender::default(),
         });
         let all = state.clone();
@@ -141,6 +171,19 @@ impl FakeModel {
         self.state.script.lock().unwrap().extend(behaviours);
     }
 
+    /// Whatever was said about requests to come, this is what they meet.
+    pub fn only(&self, behaviour: Behaviour) {
+        self.state.script.lock().unwrap().clear();
+        self.from_now_on(behaviour);
+    }
+
+    /// It goes on behind the beginning of a reply that a request ends with, as a server with a prefill does.
+    #[must_use]
+    pub fn going_on(self) -> Self {
+        self.state.goes_on.store(true, Ordering::Relaxed);
+        self
+    }
+
     /// Lets so many requests go on that hold.
     pub fn release(&self, requests: usize) {
         self.state.gate.add_permits(requests);
@@ -155,6 +198,29 @@ impl FakeModel {
     #[must_use]
     pub fn counts(&self) -> Counts {
         *self.state.counts.borrow()
+    }
+
+    /// The most requests that were here at once. That a client has left is noticed only a little later, when another request
+    /// may be here in its place: so the last so much time of one that was left does not count.
+    #[must_use]
+    pub fn most_at_once(&self, notice: Duration) -> usize {
+        let stays = self.state.stays.lock().unwrap().clone();
+        let mut changes = Vec::new();
+        for stay in stays {
+            let until = stay.until.unwrap_or_else(Instant::now);
+            let until = if stay.left { until.checked_sub(notice).unwrap_or(stay.from) } else { until };
+            if until > stay.from {
+                changes.extend([(stay.from, 1), (until, -1)]);
+            }
+        }
+        // Who leaves makes room for who comes at the same moment.
+        changes.sort_unstable();
+        let mut inside = 0isize;
+        let most = changes.into_iter().map(|(_, change)| {
+            inside += change;
+            inside
+        });
+        most.max().unwrap_or(0).unsigned_abs()
     }
 
     #[must_use]
@@ -184,7 +250,10 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
     let body: Value = serde_json::from_slice(&body.to_bytes()).unwrap_or_default();
     let prompt = [body["messages"].as_array().and_then(|m| m.last()).map(|m| &m["content"]), body.get("prompt"), body.get("input")];
     let prompt = prompt.into_iter().flatten().find_map(Value::as_str).unwrap_or_default().to_owned();
-    let seen = Seen { path, body, prompt };
+    let mut seen = Seen { path, body, prompt, said: 0 };
+    if state.goes_on.load(Ordering::Relaxed) {
+        seen.go_on();
+    }
     state.seen.lock().unwrap().push(seen.clone());
     let mut visit = Visit::enter(state);
     let behaviour = visit.state.script.lock().unwrap().pop_front();
