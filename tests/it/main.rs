@@ -16,5 +16,6 @@ mod limits;
 mod misbehave;
 mod promises;
 mod shim;
+mod spill;
 mod tidy;
 mod workers;

@@ -6,3 +6,4 @@ mod line;
 pub mod nearest;
 pub mod policy;
 pub mod schedule;
+pub mod spill;

@@ -134,6 +134,11 @@ impl Schedule {
         self.options = options;
     }
 
+    #[must_use]
+    pub fn spill_after(&self) -> Duration {
+        self.options.spill_after
+    }
+
     /// # Errors
     /// When one more job of this key and size would exceed a bound.
     pub fn admit(&self, key: &str, size: u64) -> Result<(), Full> {

@@ -88,7 +88,7 @@ impl Engine {
         self.group.records.push(Record { envelope, body });
         if let Some((lane, since)) = released {
             self.leases.remove(&id);
-            self.lanes.entry(lane.clone()).or_default().ended(now.since(since).max(busy));
+            self.lanes.entry(lane.clone()).or_default().ended(id, now.since(since).max(busy));
             self.touched.push(lane);
         }
         if let Some(job) = rests {
@@ -101,8 +101,7 @@ impl Engine {
         let id = job.id;
         self.schedule.remove(&entry_of(&job));
         if let Some(offered) = self.offered.remove(&id) {
-            let state = self.lanes.entry(offered.lane.clone()).or_default();
-            state.offered = state.offered.saturating_sub(1);
+            self.not_offered(&offered, now);
             self.touched.push(offered.lane);
             self.transport.withdraw(id, offered.token, None);
         }

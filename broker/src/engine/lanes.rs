@@ -1,12 +1,13 @@
 //! Lanes: their windows, and what the queue knows of them.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use pullyard_schemas::job::{BodyAt, Job};
 use pullyard_schemas::work::Offer;
-use pullyard_schemas::{JobId, Lane, Seq, Timestamp};
+use pullyard_schemas::{JobId, Lane, Scope, Seq, Timestamp};
 use pullyard_worker::transport::{Body, BodySource, BoxFuture};
 use tokio::sync::oneshot;
 
@@ -17,6 +18,7 @@ use super::turn::{Engine, Offered};
 use crate::blobs::{Blobs, Name};
 use crate::core::decide::Command;
 use crate::core::schedule::expected_wait;
+use crate::core::spill::{Aim, Motion, expected_start};
 use crate::log::LogReader;
 
 /// How soon a turn is tried again while the log cannot be written.
@@ -70,21 +72,24 @@ pub(super) struct LaneState {
     /// Offered and not started.
     pub(super) offered: usize,
     pub(super) running: usize,
-    /// Moving average of an attempt, in milliseconds.
-    mean_ms: f64,
+    /// Of those that are offered, how many to local backends alone; and how that goes.
+    pub(super) kept: usize,
+    pub(super) motion: Motion,
+    /// Of those that run, which were offered to all because the local backends were not free in time.
+    pub(super) spilled: HashSet<JobId>,
+    /// Moving average of an attempt, in milliseconds; of a local one where there is a choice.
+    pub(super) mean_ms: f64,
 }
 
 impl LaneState {
     /// An attempt has ended, however.
-    pub(super) fn ended(&mut self, took: Duration) {
+    pub(super) fn ended(&mut self, id: JobId, took: Duration) {
         self.running = self.running.saturating_sub(1);
+        if self.spilled.remove(&id) {
+            return;
+        }
         let took = took.as_secs_f64() * 1000.0;
         self.mean_ms = if self.mean_ms == 0.0 { took } else { self.mean_ms * 0.9 + took * 0.1 };
-    }
-
-    /// A dead lane keeps one offer, for the probe that finds out whether it lives again.
-    fn window(&self) -> usize {
-        if self.alive { self.slots } else { self.slots.min(1) }
     }
 }
 
@@ -101,6 +106,7 @@ impl Engine {
             (state.slots, state.alive) = (capacity.slots, capacity.alive);
             self.touched.push(lane);
         }
+        self.take_back_from_the_dead(now);
         let alive = |lane: &Lane| self.lanes.get(lane).is_some_and(|s| s.alive);
         let changed = before.iter().any(|lane| !alive(lane)) || self.lanes.iter().any(|(lane, s)| s.alive && !before.contains(lane));
         if !changed {
@@ -145,6 +151,10 @@ impl Engine {
             self.schedule.position(&entry_of(job)).map(|p| p.ahead + state.map_or(0, |s| s.offered))
         };
         let start = ahead.zip(state).and_then(|(ahead, state)| {
+            let slots = self.slots_of(&lane);
+            if slots.is_mixed() {
+                return expected_start(&slots, &state.standing(0), ahead, self.schedule.spill_after());
+            }
             if ahead + state.running < state.slots {
                 return Some(Duration::ZERO);
             }
@@ -171,17 +181,7 @@ impl Engine {
     }
 
     fn fill(&mut self, lane: &Lane, now: Timestamp) {
-        let mut offered = Vec::new();
-        {
-            let Some(state) = self.lanes.get_mut(lane) else { return };
-            while state.offered < state.window()
-                && let Some(entry) = self.schedule.next(lane, now)
-            {
-                state.offered += 1;
-                offered.push(entry.job);
-            }
-        }
-        for id in offered {
+        for (id, aim) in self.next_offers(lane, now) {
             let Some(job) = self.jobs.get(&id) else { continue };
             if job.spec.stream {
                 // Before the attempt can begin, so that its first chunk is not missed.
@@ -189,11 +189,12 @@ impl Engine {
             }
             let token = job.next_token;
             let said = job.checkpoint.as_deref().map(|kept| self.said(id, kept));
-            self.offered.insert(id, Offered { token, lane: lane.clone() });
+            self.offered.insert(id, Offered { token, lane: lane.clone(), aim });
+            let scope = if aim == Aim::Kept { Scope::Local } else { lane.scope };
             let offer = Offer {
                 job: id,
                 token,
-                lane: lane.clone(),
+                lane: Lane { target: lane.target.clone(), scope },
                 band: job.spec.band,
                 kind: job.spec.kind,
                 needs: job.spec.needs,

@@ -21,6 +21,9 @@ mod leases;
 mod output;
 mod recover;
 mod report;
+mod spill;
+#[cfg(test)]
+mod spill_tests;
 mod submit;
 #[cfg(test)]
 mod tests;

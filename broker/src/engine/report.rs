@@ -15,6 +15,7 @@ use super::timers::Timer;
 use super::turn::Engine;
 use crate::blobs::LARGE;
 use crate::core::decide::{Command, decide, waits_for};
+use crate::core::spill::Aim;
 
 impl Engine {
     pub(super) fn heard(&mut self, incoming: Incoming, now: Timestamp) {
@@ -89,7 +90,7 @@ impl Engine {
     }
 
     fn started(&mut self, id: JobId, token: Token, worker: WorkerId, backend: Arc<str>, model: Arc<str>, now: Timestamp) {
-        self.leave_queue(id, token);
+        let spilled = self.leave_queue(id, token, now);
         let command = Command::Start { token, worker: worker.clone(), backend, model };
         let decided = self.jobs.get(&id).map(|job| (decide(Some(job), command, now, &self.policy), job.lane()));
         let Some((Ok(events), lane)) = decided else {
@@ -101,6 +102,9 @@ impl Engine {
         // Said twice, it is one attempt.
         if events.is_empty() {
             return;
+        }
+        if spilled {
+            self.lanes.entry(lane.clone()).or_default().spilled.insert(id);
         }
         self.watch_lease(id, lane, now);
         self.carry_out(id, events, &Bytes::new(), now);
@@ -119,11 +123,12 @@ impl Engine {
     }
 
     /// A job that starts is no longer offered; after a restart, when it was started before that, it may not even be so.
-    fn leave_queue(&mut self, id: JobId, token: Token) {
+    /// Answers whether it was offered to all because the local backends are not free in time.
+    fn leave_queue(&mut self, id: JobId, token: Token, now: Timestamp) -> bool {
         match self.offered.remove(&id) {
             Some(offered) if offered.token == token => {
-                let state = self.lanes.entry(offered.lane).or_default();
-                state.offered = state.offered.saturating_sub(1);
+                self.not_offered(&offered, now);
+                return offered.aim == Aim::Spilled;
             }
             Some(other) => drop(self.offered.insert(id, other)),
             None => {
@@ -132,6 +137,7 @@ impl Engine {
                 }
             }
         }
+        false
     }
 
     /// Whether this attempt is known to have ended, so that there is nothing to withdraw.

@@ -22,7 +22,7 @@ pub(super) struct Rig {
     pub(super) handle: Handle,
     pub(super) transport: Arc<EmbeddedTransport>,
     pub(super) reader: Arc<dyn LogReader>,
-    task: tokio::task::JoinHandle<()>,
+    pub(super) task: tokio::task::JoinHandle<()>,
     _dir: tempfile::TempDir,
 }
 
@@ -95,7 +95,7 @@ pub(super) fn charge() -> Charge {
 }
 
 /// One attempt as the dice say: most succeed, some fail in each way, some are forgotten or said twice.
-async fn attempt(rig: &Rig, delivery: Box<dyn Delivery>, dice: u32) {
+pub(super) async fn attempt(rig: &Rig, delivery: Box<dyn Delivery>, dice: u32) {
     let started = || Report::Started { backend: "b".into(), model: "m".into() };
     let failed = |kind| Report::Failed { failure: Failure::new(kind, "so"), charge: Some(charge()), delivered: false };
     if dice.is_multiple_of(16) {

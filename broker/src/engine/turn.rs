@@ -22,6 +22,7 @@ use super::timers::Timers;
 use crate::blobs::Blobs;
 use crate::core::decide::Policy;
 use crate::core::schedule::Schedule;
+use crate::core::spill::Aim;
 use crate::log::{EventLog, LogReader};
 use crate::readmodel::{ProjectorHandle, ReadModel};
 
@@ -137,6 +138,7 @@ pub(super) struct Offered {
     pub(super) token: Token,
     /// The lane that counts it; the job may have been aimed elsewhere since.
     pub(super) lane: Lane,
+    pub(super) aim: Aim,
 }
 
 pub(super) struct Engine {

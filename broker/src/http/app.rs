@@ -71,8 +71,7 @@ impl App {
 
     /// Since when the way to the workers is closed, while it is.
     pub(crate) fn way_closed(&self) -> Option<Timestamp> {
-        // TO BE WIRED: `self.engine.way_closed()`.
-        None
+        self.engine.way_closed()
     }
 
     /// Changes what is in force; jobs that were routed keep their decision.

@@ -4,4 +4,5 @@ mod chaos;
 mod conformance;
 mod failure;
 mod rig;
+mod spill;
 mod work;

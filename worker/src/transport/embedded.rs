@@ -86,6 +86,15 @@ impl Inner {
         self.wake(&lane);
     }
 
+    /// Takes an offer off its lane.
+    fn remove(&mut self, job: JobId, token: Token) {
+        for tracks in self.lanes.values_mut() {
+            for track in tracks {
+                track.retain(|w| w.offer.job != job || w.offer.token != token);
+            }
+        }
+    }
+
     /// Wakes the best pull that takes from this lane and is still there.
     fn wake(&mut self, lane: &Lane) {
         let rank = |from: &[Place]| from.iter().find(|place| place.lane == *lane).map(|place| place.rank);
@@ -144,11 +153,16 @@ impl BrokerEnd for EmbeddedTransport {
             held.cancelled.cancel();
             return;
         }
-        for tracks in inner.lanes.values_mut() {
-            for track in tracks {
-                track.retain(|w| w.offer.job != job || w.offer.token != token);
-            }
+        inner.remove(job, token);
+    }
+
+    fn recall(&self, job: JobId, token: Token) -> bool {
+        let mut inner = self.lock();
+        if inner.held.contains_key(&(job, token)) {
+            return false;
         }
+        inner.remove(job, token);
+        true
     }
 
     /// Nothing gets lost on the way.

@@ -83,6 +83,13 @@ pub trait BrokerEnd: Send + Sync + Debug {
     /// Takes an attempt back, whether it waits on its lane or runs; `worker` is who runs it, as far as that is known.
     fn withdraw(&self, job: JobId, token: Token, worker: Option<&WorkerId>);
 
+    /// Takes back an offer that nobody has started; `false`: somebody has it, and will start it. Where that cannot be
+    /// known at once, the first of two that start it has it.
+    fn recall(&self, job: JobId, token: Token) -> bool {
+        self.withdraw(job, token, None);
+        true
+    }
+
     /// Asks for a running attempt's output from its first chunk on, because the broker has lost some of it.
     fn repeat_output(&self, job: JobId, token: Token, worker: &WorkerId);
 }

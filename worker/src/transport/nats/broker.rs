@@ -1,8 +1,7 @@
 //! The broker's end: it offers, and hears what workers say.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_nats::Subscriber;
 use bytes::Bytes;
@@ -12,11 +11,11 @@ use pullyard_schemas::{JobId, Lane, Token, WorkerId};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::heard::{Holds, hear_output};
 use super::link::Link;
 use super::offers::{Order, Postman, keep_open};
-use super::wire::{Beat, parsed, parsed_chunk};
+use super::wire::{Beat, parsed};
 use super::words::{Assembly, Read};
-use super::worker::Attempt;
 use super::{Error, Names, streams};
 use crate::transport::{Body, BoxFuture, BrokerEnd, Incoming, OutputSink, Receipt};
 
@@ -29,6 +28,7 @@ pub struct BrokerSide {
     orders: mpsc::UnboundedSender<Order>,
     way: watch::Receiver<Result<(), Arc<str>>>,
     names: Names,
+    holds: mpsc::UnboundedSender<Holds>,
     _stop: DropGuard,
 }
 
@@ -57,7 +57,7 @@ impl BrokerSide {
         let output = listen(link.names.all_output()).await?;
         let beats = listen(link.names.all_beats()).await?;
         let bodies = listen(link.names.all_bodies()).await?;
-        let (over, ended) = mpsc::unbounded_channel();
+        let (holds, held) = mpsc::unbounded_channel();
         let (told, way_heard) = (orders.clone(), heard.clone());
         let changed = move |state: Result<(), Arc<str>>| {
             let open = state.is_ok();
@@ -69,8 +69,8 @@ impl BrokerSide {
         let work: [BoxFuture<'static, ()>; 6] = [
             Box::pin(Postman::new(link.clone(), hold).run(ordered)),
             Box::pin(keep_open(link.clone(), told.clone(), changed)),
-            Box::pin(hear_words(link.clone(), heard.clone(), told.clone(), over, way.clone())),
-            Box::pin(hear_output(link.clone(), output, sink, told.clone(), ended)),
+            Box::pin(hear_words(link.clone(), heard.clone(), told.clone(), holds.clone(), way.clone())),
+            Box::pin(hear_output(link.clone(), output, sink, told.clone(), held)),
             Box::pin(hear_beats(beats, heard)),
             Box::pin(pass_on(bodies, told)),
         ];
@@ -83,7 +83,7 @@ impl BrokerSide {
                 }
             });
         }
-        Ok(Arc::new(Self { orders, way, names: link.names.clone(), _stop: stop.drop_guard() }))
+        Ok(Arc::new(Self { orders, way, names: link.names.clone(), holds, _stop: stop.drop_guard() }))
     }
 
     /// Makes the lanes that workers may pull from.
@@ -113,6 +113,7 @@ impl BrokerEnd for BrokerSide {
     }
 
     fn repeat_output(&self, job: JobId, token: Token, worker: &WorkerId) {
+        let _ = self.holds.send(Holds::Worker((job, token), Names::worker(worker)));
         self.tell(Order::Again { attempt: (job, token), control: self.names.control(worker), from: 0 });
     }
 }
@@ -121,7 +122,7 @@ async fn hear_words(
     link: Link,
     heard: mpsc::UnboundedSender<Incoming>,
     orders: mpsc::UnboundedSender<Order>,
-    over: mpsc::UnboundedSender<Attempt>,
+    holds: mpsc::UnboundedSender<Holds>,
     mut way: watch::Receiver<Result<(), Arc<str>>>,
 ) {
     let (kept, mut receipts) = mpsc::unbounded_channel();
@@ -139,7 +140,7 @@ async fn hear_words(
             match streams::words(&link).await {
                 Ok(messages) => {
                     tokio::select! {
-                        () = read_words(messages, &heard, &orders, &over, &kept) => {}
+                        () = read_words(messages, &heard, &orders, &holds, &kept) => {}
                         // A stream that was made anew has a consumer that was made anew.
                         _ = way.wait_for(Result::is_err) => {}
                     }
@@ -156,7 +157,7 @@ async fn read_words(
     mut messages: async_nats::jetstream::consumer::pull::Stream,
     heard: &mpsc::UnboundedSender<Incoming>,
     orders: &mpsc::UnboundedSender<Order>,
-    over: &mpsc::UnboundedSender<Attempt>,
+    holds: &mpsc::UnboundedSender<Holds>,
     kept: &mpsc::UnboundedSender<async_nats::Subject>,
 ) {
     let mut assembly = Assembly::default();
@@ -173,9 +174,8 @@ async fn read_words(
                 let attempt = (whole.word.job, whole.word.token);
                 let ended = !matches!(whole.word.report, Report::Started { .. });
                 let _ = orders.send(Order::Heard { attempt, ended });
-                if ended {
-                    let _ = over.send(attempt);
-                }
+                let worker = || Names::worker(&whole.word.worker);
+                let _ = holds.send(if ended { Holds::Nobody(attempt) } else { Holds::Worker(attempt, worker()) });
                 let (kept, replies) = (kept.clone(), whole.replies);
                 let receipt = Receipt::new(move || replies.into_iter().for_each(|reply| drop(kept.send(reply))));
                 if heard.send(Incoming::Word(whole.word, receipt)).is_err() {
@@ -190,57 +190,6 @@ async fn read_words(
         }
     }
 }
-
-/// Chunks must follow each other; what is missing is asked for again.
-async fn hear_output(
-    link: Link,
-    mut output: Subscriber,
-    sink: Arc<dyn OutputSink>,
-    orders: mpsc::UnboundedSender<Order>,
-    mut ended: mpsc::UnboundedReceiver<Attempt>,
-) {
-    let mut next: HashMap<Attempt, Expected> = HashMap::new();
-    loop {
-        let message = tokio::select! {
-            message = output.next() => match message {
-                Some(message) => message,
-                None => return,
-            },
-            Some(attempt) = ended.recv() => {
-                next.remove(&attempt);
-                continue;
-            }
-        };
-        let Some((job, token, number, chunk)) = parsed_chunk(&message.payload) else { continue };
-        let now = Instant::now();
-        if next.len() >= MANY {
-            // Attempts that were lost end without a word.
-            next.retain(|_, expected| now.duration_since(expected.heard) < QUIET);
-        }
-        let expected = next.entry((job, token)).or_insert(Expected { number: 0, asked: None, heard: now });
-        expected.heard = now;
-        if number == expected.number {
-            expected.number += 1;
-        } else if number > expected.number && expected.asked.is_none_or(|at| now.duration_since(at) > RETRY) {
-            expected.asked = Some(now);
-            let control = link.names.control_of_output(&message.subject);
-            let _ = orders.send(Order::Again { attempt: (job, token), control, from: expected.number });
-        }
-        sink.chunk(job, token, number, chunk);
-    }
-}
-
-/// What is known of an attempt's output.
-struct Expected {
-    number: u32,
-    asked: Option<Instant>,
-    heard: Instant,
-}
-
-/// So many attempts whose output is followed are looked through for those that are over.
-const MANY: usize = 10_000;
-/// An attempt that has been silent for so long may be forgotten: if it goes on, all of it is asked for again.
-const QUIET: Duration = Duration::from_secs(60);
 
 async fn hear_beats(mut beats: Subscriber, heard: mpsc::UnboundedSender<Incoming>) {
     while let Some(message) = beats.next().await {

@@ -13,6 +13,7 @@
 
 mod broker;
 mod cards;
+mod heard;
 mod link;
 mod names;
 mod offers;

@@ -69,8 +69,18 @@ pub(super) struct Postman {
     /// Bodies that running attempts may still ask for.
     bodies: HashMap<Attempt, (Scope, Bytes)>,
     lanes: HashSet<Lane>,
-    on_the_way: FuturesUnordered<BoxFuture<'static, (Attempt, Result<(), String>)>>,
+    on_the_way: FuturesUnordered<BoxFuture<'static, Done>>,
+    /// Attempts whose offer is being taken off its lane: it is not put there again before that is done.
+    purging: HashSet<Attempt>,
+    /// How often an attempt was taken back, and when last: NATS would take the next offer for a repeat.
+    taken_back: HashMap<Attempt, (u32, Instant)>,
     retry_at: Option<Instant>,
+}
+
+/// What came of a message to the server.
+enum Done {
+    Published(Attempt, Result<(), String>),
+    Purged(Attempt),
 }
 
 struct Offered {
@@ -99,6 +109,8 @@ impl Postman {
             bodies: HashMap::new(),
             lanes: HashSet::new(),
             on_the_way: FuturesUnordered::new(),
+            purging: HashSet::new(),
+            taken_back: HashMap::new(),
             retry_at: None,
         }
     }
@@ -113,7 +125,15 @@ impl Postman {
                     Some(order) => self.carry_out(order).await,
                     None => return,
                 },
-                Some((attempt, done)) = self.on_the_way.next() => self.arrived(attempt, done).await,
+                Some(done) = self.on_the_way.next() => match done {
+                    Done::Published(attempt, done) => self.arrived(attempt, done).await,
+                    Done::Purged(attempt) => {
+                        self.purging.remove(&attempt);
+                        if self.open && self.offers.get(&attempt).is_some_and(|o| o.state == Progress::Waiting) {
+                            self.publish(attempt).await;
+                        }
+                    }
+                },
                 () = tokio::time::sleep_until(retry.unwrap_or_else(Instant::now)), if retry.is_some() => {
                     self.retry_at = None;
                     self.publish_waiting().await;
@@ -174,6 +194,9 @@ impl Postman {
     }
 
     async fn publish(&mut self, attempt: Attempt) {
+        if self.purging.contains(&attempt) {
+            return;
+        }
         let Some(Offered { offer, body, .. }) = self.offers.get(&attempt) else { return };
         let (lane, track) = (offer.lane.clone(), Track::of(offer.band));
         let body = match body {
@@ -201,14 +224,17 @@ impl Postman {
             self.bodies.insert(attempt, (lane.scope, body));
         }
         // One that is still there, from before a restart of the broker, is not put there twice.
-        let message =
-            PublishMessage::build().payload(payload).message_id(format!("{}.{}", attempt.0, attempt.1)).expected_last_subject_sequence(0);
+        let id = match self.taken_back.get(&attempt) {
+            None => format!("{}.{}", attempt.0, attempt.1),
+            Some((times, _)) => format!("{}.{}.{times}", attempt.0, attempt.1),
+        };
+        let message = PublishMessage::build().payload(payload).message_id(id).expected_last_subject_sequence(0);
         // Given to the connection here, so that offers arrive in this order; only the answer is waited for apart.
         match self.link.jetstream.send_publish(self.link.names.lane(&lane, track, attempt.0, attempt.1), message).await {
             Ok(ack) => self.on_the_way.push(Box::pin(async move {
                 match ack.await {
-                    Err(error) if error.kind() != PublishErrorKind::WrongLastSequence => (attempt, Err(error.to_string())),
-                    Ok(_) | Err(_) => (attempt, Ok(())),
+                    Err(error) if error.kind() != PublishErrorKind::WrongLastSequence => Done::Published(attempt, Err(error.to_string())),
+                    Ok(_) | Err(_) => Done::Published(attempt, Ok(())),
                 }
             })),
             Err(error) => self.failed(attempt, &error.to_string()),
@@ -241,7 +267,10 @@ impl Postman {
             && state != Progress::Waiting
         {
             let (link, subject) = (self.link.clone(), self.link.names.lane(&offer.lane, Track::of(offer.band), attempt.0, attempt.1));
-            tokio::spawn(async move {
+            self.purging.insert(attempt);
+            let (times, at) = self.taken_back.entry(attempt).or_insert_with(|| (0, Instant::now()));
+            (*times, *at) = (*times + 1, Instant::now());
+            self.on_the_way.push(Box::pin(async move {
                 let stream = link.jetstream.get_stream_no_info(link.names.lanes(offer.lane.scope)).await;
                 // One that stays is refused when somebody starts it.
                 if let Ok(stream) = stream
@@ -249,7 +278,8 @@ impl Postman {
                 {
                     tracing::debug!(%error, "a withdrawn offer stays on its lane");
                 }
-            });
+                Done::Purged(attempt)
+            }));
         }
         if let Some(worker) = worker {
             self.tell(self.link.names.control(&worker), &Control::End(attempt.0, attempt.1)).await;
@@ -280,6 +310,7 @@ impl Postman {
 
     /// Looks for offers that nobody has started; what is gone twice without a word was lost with NATS's memory.
     async fn audit(&mut self) {
+        self.taken_back.retain(|_, (_, at)| at.elapsed() < streams::KNOWN * 2);
         if !self.open {
             return;
         }

@@ -13,7 +13,7 @@ use super::wire::GROUP;
 
 /// How long NATS knows that it has a message already. The engine bears repeats, so this only saves work; each id costs
 /// the server memory as long.
-const KNOWN: Duration = Duration::from_secs(30);
+pub(super) const KNOWN: Duration = Duration::from_secs(30);
 /// A lane's consumer that nobody uses goes away.
 const UNUSED: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long the broker may take to write a word down before it gets it again.

@@ -1,0 +1,109 @@
+//! Offers to local backends alone, and when they are taken back.
+
+use pullyard_schemas::{JobId, Lane, Scope, Timestamp, Token};
+
+use std::time::Duration;
+
+use super::lanes::LaneState;
+use super::timers::Timer;
+use super::turn::{Engine, Offered};
+use crate::core::spill::{self, Aim, Slots, Standing};
+
+impl LaneState {
+    pub(super) fn standing(&self, waiting: usize) -> Standing {
+        Standing {
+            waiting,
+            kept: self.kept,
+            free: self.offered.saturating_sub(self.kept),
+            running: self.running.saturating_sub(self.spilled.len()),
+            pace: Duration::from_secs_f64(self.mean_ms / 1000.0),
+        }
+    }
+}
+
+impl Engine {
+    /// What serves a lane. Of the slots of scope `any`, those that also serve scope `local` are local.
+    pub(super) fn slots_of(&self, lane: &Lane) -> Slots {
+        let all = self.lanes.get(lane).map_or((0, false), |state| (state.slots, state.alive));
+        let local = match lane.scope {
+            Scope::Local => all,
+            Scope::Any => {
+                let local = Lane { target: lane.target.clone(), scope: Scope::Local };
+                self.lanes.get(&local).map_or((0, false), |state| (state.slots, state.alive))
+            }
+        };
+        Slots { local: local.0, local_alive: local.1, all: all.0, alive: all.1 }
+    }
+
+    /// Takes from the schedule what is to be offered now, and to whom.
+    pub(super) fn next_offers(&mut self, lane: &Lane, now: Timestamp) -> Vec<(JobId, Aim)> {
+        let mut offers = Vec::new();
+        let (slots, after) = (self.slots_of(lane), self.schedule.spill_after());
+        self.halt_if_overdue(lane, after, now);
+        let Some(state) = self.lanes.get_mut(lane) else { return offers };
+        let mut waiting = self.schedule.waiting(lane);
+        while let Some(aim) = spill::next(&slots, &state.standing(waiting), &state.motion, after, now)
+            && let Some(entry) = self.schedule.next(lane, now)
+        {
+            waiting = waiting.saturating_sub(1);
+            state.offered += 1;
+            if aim == Aim::Kept {
+                state.kept += 1;
+                state.motion.moved = now;
+            }
+            offers.push((entry.job, aim));
+        }
+        if let Some(at) = state.motion.overdue(&state.standing(waiting), after) {
+            self.timers.set(at, JobId::NONE, Timer::Ready);
+            self.touched.push(lane.clone());
+        }
+        offers
+    }
+
+    /// Local backends that take nothing have other work, and the cloud need not wait for them.
+    fn halt_if_overdue(&mut self, lane: &Lane, after: Duration, now: Timestamp) {
+        let Some(state) = self.lanes.get_mut(lane) else { return };
+        if state.motion.overdue(&state.standing(0), after).is_some_and(|at| at <= now) {
+            state.motion.halted_until = now.after(after);
+            self.take_back(|offered| offered.aim == Aim::Kept && offered.lane == *lane, now);
+        }
+    }
+
+    /// What waits for local backends goes to the cloud when the last of them has died.
+    pub(super) fn take_back_from_the_dead(&mut self, now: Timestamp) {
+        let dead: Vec<Lane> = self
+            .lanes
+            .iter()
+            .filter(|(lane, state)| state.kept > 0 && state.alive && !self.slots_of(lane).local_alive)
+            .map(|(lane, _)| lane.clone())
+            .collect();
+        if !dead.is_empty() {
+            self.take_back(|offered| offered.aim == Aim::Kept && dead.contains(&offered.lane), now);
+        }
+    }
+
+    /// Puts what nobody has started among the waiting again.
+    fn take_back(&mut self, which: impl Fn(&Offered) -> bool, now: Timestamp) {
+        let mut back: Vec<(JobId, Token)> =
+            self.offered.iter().filter(|(_, offered)| which(offered)).map(|(id, offered)| (*id, offered.token)).collect();
+        back.sort_unstable_by_key(|(id, _)| *id);
+        for (id, token) in back {
+            if self.transport.recall(id, token)
+                && let Some(offered) = self.offered.remove(&id)
+            {
+                self.not_offered(&offered, now);
+                self.place(id, now);
+            }
+        }
+    }
+
+    /// Somebody has started what was offered, or it is offered no more.
+    pub(super) fn not_offered(&mut self, offered: &Offered, now: Timestamp) {
+        let state = self.lanes.entry(offered.lane.clone()).or_default();
+        state.offered = state.offered.saturating_sub(1);
+        if offered.aim == Aim::Kept {
+            state.kept = state.kept.saturating_sub(1);
+            state.motion.moved = now;
+        }
+    }
+}
