@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use pullyard_schemas::fleet::Mode;
 use pullyard_schemas::work::Offer;
-use pullyard_schemas::{Lane, Usage, WorkerId};
+use pullyard_schemas::{JobId, Lane, Token, Usage, WorkerId};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -187,6 +187,12 @@ impl Worker {
         self.mode.subscribe()
     }
 
+    /// Attempts whose end has not been reported.
+    #[must_use]
+    pub fn unreported(&self) -> Vec<(JobId, Token)> {
+        self.slots.running()
+    }
+
     /// Pulls nothing until [`Self::resume`]; what runs goes on. A worker that drains stays so.
     pub fn pause(&self) -> Mode {
         self.turn(Mode::Active, Mode::Paused)
@@ -331,7 +337,7 @@ impl Puller {
         let (load, asker) = (self.load.clone(), self.asker.clone());
         self.attempts.spawn(async move {
             let (backend, job) = (around.backend.clone(), delivery.offer().job);
-            let running = load.clone().begin();
+            let running = load.clone().begin(job, delivery.offer().token);
             let begun = Instant::now();
             let verdict = attempt::run(around, delivery, model).await;
             drop(running);

@@ -1,10 +1,10 @@
 //! What a backend carries at once, and how fast it is at it.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use pullyard_schemas::{JobId, Token};
 use tokio::sync::Semaphore;
 
 /// How much of the sums an attempt leaves: the last ten or so make up the figure.
@@ -42,12 +42,17 @@ impl AllSlots {
         slots.total = total;
         (slots.free.clone(), slots.load.clone())
     }
+
+    /// Attempts that have not been reported to their end.
+    pub(crate) fn running(&self) -> Vec<(JobId, Token)> {
+        lock(&self.0).values().flat_map(|slots| lock(&slots.load.running).iter().copied().collect::<Vec<_>>()).collect()
+    }
 }
 
 /// What runs at a backend.
 #[derive(Debug, Default)]
 pub(crate) struct Load {
-    busy: AtomicU32,
+    running: Mutex<BTreeSet<(JobId, Token)>>,
     pace: Mutex<Pace>,
 }
 
@@ -59,14 +64,14 @@ struct Pace {
 }
 
 impl Load {
-    /// An attempt runs until what is returned is dropped.
-    pub(crate) fn begin(self: Arc<Self>) -> Running {
-        self.busy.fetch_add(1, Ordering::Relaxed);
-        Running(self)
+    /// The attempt runs until what is returned is dropped.
+    pub(crate) fn begin(self: Arc<Self>, job: JobId, token: Token) -> Running {
+        lock(&self.running).insert((job, token));
+        Running { of: self, attempt: (job, token) }
     }
 
     pub(crate) fn busy(&self) -> u32 {
-        self.busy.load(Ordering::Relaxed)
+        u32::try_from(lock(&self.running).len()).unwrap_or(u32::MAX)
     }
 
     /// Output tokens per second of the time that attempts took, over about the last ten that had output.
@@ -88,11 +93,14 @@ impl Load {
 
 /// An attempt that counts as running.
 #[derive(Debug)]
-pub(crate) struct Running(Arc<Load>);
+pub(crate) struct Running {
+    of: Arc<Load>,
+    attempt: (JobId, Token),
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.busy.fetch_sub(1, Ordering::Relaxed);
+        lock(&self.of.running).remove(&self.attempt);
     }
 }
 
@@ -125,7 +133,7 @@ mod tests {
         assert_eq!(load.tokens_per_second(), Some(100.0));
         (0..60).for_each(|_| load.took(100, Duration::from_secs(10)));
         assert!(load.tokens_per_second().is_some_and(|rate| (10.0..10.5).contains(&rate)));
-        let (one, two) = (load.clone().begin(), load.clone().begin());
+        let (one, two) = (load.clone().begin(JobId::NONE, Token(1)), load.clone().begin(JobId::NONE, Token(2)));
         assert_eq!(load.busy(), 2);
         drop((one, two));
         assert_eq!(load.busy(), 0);

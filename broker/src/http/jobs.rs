@@ -239,14 +239,12 @@ async fn finish(app: &App, id: JobId, seen: Option<(Token, u32)>, frames: &mpsc:
         let found = app.find(id).await?;
         if let State::Ended(Outcome::Completed { .. }) = &found.job.state {
             let ended = app.ended_from_log(id).await?;
-            let lines: Vec<&[u8]> = ended.output.split(|b| *b == b'\n').filter(|l| !l.is_empty()).collect();
-            let places = places(&found.job, lines.len());
-            let skip = seen.and_then(|seen| behind(&places, seen));
-            if let (Some(_), None, Some((token, _))) = (seen, skip, places.first()) {
-                let _ = frames.send(restart(*token)).await;
+            let Unread { anew, lines } = unread(&found.job, &ended.output, seen);
+            if let Some(token) = anew {
+                let _ = frames.send(restart(token)).await;
             }
-            for ((token, number), line) in places.iter().zip(lines).skip(skip.unwrap_or(0)) {
-                if frames.send(chunk(*token, *number, line)).await.is_err() {
+            for (token, number, line) in lines {
+                if frames.send(chunk(token, number, line)).await.is_err() {
                     return Ok(None);
                 }
             }
@@ -260,6 +258,22 @@ async fn finish(app: &App, id: JobId, seen: Option<(Token, u32)>, frames: &mpsc:
         Err(error) => format!("event: error\ndata: {}\n\n", error.body()),
     };
     let _ = frames.send(frame.into()).await;
+}
+
+/// What a reader has not had of a completed job's output.
+pub(super) struct Unread<'a> {
+    /// What it has had does not count, because nothing is in the output of that attempt; the output begins with this one's.
+    pub(super) anew: Option<Token>,
+    pub(super) lines: Vec<(Token, u32, &'a [u8])>,
+}
+
+pub(super) fn unread<'a>(job: &Job, output: &'a [u8], seen: Option<(Token, u32)>) -> Unread<'a> {
+    let lines: Vec<&[u8]> = output.split(|b| *b == b'\n').filter(|l| !l.is_empty()).collect();
+    let places = places(job, lines.len());
+    let skip = seen.and_then(|seen| behind(&places, seen));
+    let anew = places.first().filter(|_| seen.is_some() && skip.is_none()).map(|(token, _)| *token);
+    let lines = places.into_iter().zip(lines).skip(skip.unwrap_or(0)).map(|((token, number), line)| (token, number, line)).collect();
+    Unread { anew, lines }
 }
 
 /// Which attempt said each line of a completed job's output, and as its how manieth.

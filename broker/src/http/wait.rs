@@ -8,7 +8,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use pullyard_schemas::job::{Job, Kind, Outcome, State};
-use pullyard_schemas::{Band, JobId};
+use pullyard_schemas::{Band, JobId, Token};
 use tokio::sync::{mpsc, oneshot};
 
 use super::error::Error;
@@ -159,7 +159,7 @@ async fn stream(app: Arc<App>, mut waiting: Waiting, usage: bool) -> Result<Resp
         tokio::select! {
             biased;
             part = next(&mut chunks) => match part {
-                Part::Chunk(token, _, data) => { first = Some((token, data)); break }
+                Part::Chunk(token, number, data) => { first = Some((token, number, data)); break }
                 Part::Restart(_) => {}
                 Part::Closed => chunks = None,
             },
@@ -170,27 +170,36 @@ async fn stream(app: Arc<App>, mut waiting: Waiting, usage: bool) -> Result<Resp
     let (frames, body) = mpsc::channel::<Bytes>(64);
     let mut response = Response::new(Body::from_stream(Frames(body)));
     // The job is as it was taken; the first chunk tells which attempt it is from, and not at which backend.
-    let attempts = first.as_ref().map_or(0, |(token, _)| token.0);
+    let attempts = first.as_ref().map_or(0, |(token, ..)| token.0);
     headers(&mut response, &waiting.job, attempts, "text/event-stream");
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     tokio::spawn(async move {
-        if let Some((_, data)) = first
+        let seen = first.as_ref().map(|(token, number, _)| (*token, *number));
+        if let Some((_, _, data)) = first
             && frames.send(frame(&data, usage)).await.is_err()
         {
             return;
         }
-        pump(&app, waiting, chunks, frames, usage).await;
+        pump(&app, waiting, chunks, seen, frames, usage).await;
     });
     Ok(response)
 }
 
-async fn pump(app: &App, mut waiting: Waiting, mut chunks: Option<Subscription>, frames: mpsc::Sender<Bytes>, usage: bool) {
+/// `seen` is the last chunk that has been sent.
+async fn pump(
+    app: &App,
+    mut waiting: Waiting,
+    mut chunks: Option<Subscription>,
+    mut seen: Option<(Token, u32)>,
+    frames: mpsc::Sender<Bytes>,
+    usage: bool,
+) {
     let keep_alive = app.live_config().keep_alive;
     loop {
         let send = tokio::select! {
             biased;
             part = next(&mut chunks) => match part {
-                Part::Chunk(_, _, data) => frame(&data, usage),
+                Part::Chunk(token, number, data) => { seen = Some((token, number)); frame(&data, usage) }
                 // Only what has no text in it is ever said again.
                 Part::Restart(_) => continue,
                 Part::Closed => { chunks = None; continue }
@@ -199,12 +208,27 @@ async fn pump(app: &App, mut waiting: Waiting, mut chunks: Option<Subscription>,
                 // What came between the last look and the end.
                 while let Some(part) = chunks.as_mut().and_then(Subscription::ready) {
                     match part {
-                        Part::Chunk(_, _, data) => if frames.send(frame(&data, usage)).await.is_err() { return },
+                        Part::Chunk(token, number, data) => {
+                            seen = Some((token, number));
+                            if frames.send(frame(&data, usage)).await.is_err() {
+                                return;
+                            }
+                        }
                         Part::Restart(_) => {}
                         Part::Closed => break,
                     }
                 }
-                let last = match end.and_then(|end| completed(&end)) {
+                let end = end.and_then(|end| completed(&end).map(|_| end));
+                if let Ok(end) = &end {
+                    // The last of it may still be on its way, or lost; the log has all of it.
+                    for (_, _, line) in super::jobs::unread(&end.job, &end.output, seen).lines {
+                        let frame = frame(line, usage);
+                        if !frame.is_empty() && frames.send(frame).await.is_err() {
+                            return;
+                        }
+                    }
+                }
+                let last = match end {
                     Ok(_) => Bytes::from_static(b"data: [DONE]\n\n"),
                     Err(error) => Bytes::from(format!("data: {}\n\n", error.body())),
                 };
@@ -228,7 +252,7 @@ async fn next(chunks: &mut Option<Subscription>) -> Part {
 }
 
 /// The usage chunk is asked of every backend; only a client that asked for it gets it.
-fn frame(data: &Bytes, usage: bool) -> Bytes {
+fn frame(data: &[u8], usage: bool) -> Bytes {
     if !usage && super::assemble::is_usage_only(data) {
         return Bytes::new();
     }
@@ -243,7 +267,7 @@ fn completed_stream(end: &Ended, usage: bool) -> Result<Response, Error> {
     completed(end)?;
     let mut text = Vec::with_capacity(end.output.len() + 256);
     for line in end.output.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
-        text.extend_from_slice(&frame(&Bytes::copy_from_slice(line), usage));
+        text.extend_from_slice(&frame(line, usage));
     }
     text.extend_from_slice(b"data: [DONE]\n\n");
     let mut response = Response::new(Body::from(text));

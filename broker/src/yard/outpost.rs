@@ -93,13 +93,21 @@ impl Outpost {
         tracing::info!("stopping: nothing is pulled any more; running attempts have {patience:?}");
         // A word that nobody takes is not waited for: the broker finds out by the worker's silence.
         if tokio::time::timeout(patience + GOODBYE, self.crew.worker().drain(patience)).await.is_err() {
-            tracing::warn!("the last words of this worker have not reached the broker; its attempts are made again");
+            self.name_unreported();
         }
     }
 
     /// Gives back what runs, at once.
     pub async fn give_up(&self) {
-        let _ = tokio::time::timeout(GOODBYE, self.crew.worker().drain(Duration::ZERO)).await;
+        if tokio::time::timeout(GOODBYE, self.crew.worker().drain(Duration::ZERO)).await.is_err() {
+            self.name_unreported();
+        }
+    }
+
+    fn name_unreported(&self) {
+        for (job, attempt) in self.crew.worker().unreported() {
+            tracing::warn!(%job, %attempt, "the end of this attempt could not be reported; the broker makes it again");
+        }
     }
 
     /// Takes the card down, so that the broker need not wait to find out.

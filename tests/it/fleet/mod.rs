@@ -1,8 +1,15 @@
 //! Pullyard over a real nats-server.
 
+mod cancel;
 mod chaos;
 mod conformance;
+mod cut_off;
 mod failure;
+mod killed;
+mod leaving;
+mod reattach;
 mod rig;
 mod spill;
+mod standstill;
+mod words;
 mod work;

@@ -83,9 +83,19 @@ pub(super) async fn ensure_lane(link: &Link, lane: &Lane, hold: Duration) -> Res
 }
 
 /// The broker's own consumer of words.
+const READER: &str = "broker";
+
+/// What is in the stream of words, from its beginning. What was delivered before and not acknowledged may be nowhere by now,
+/// with a connection that broke or a broker that was killed. The server would keep it for [`WRITING`], which is longer than
+/// a lease, and attempts that have long ended would be lost. So the consumer is made anew and delivers all of it again.
 pub(super) async fn words(link: &Link) -> Result<pull::Stream, Error> {
+    let stream = link.jetstream.get_stream_no_info(link.names.words()).await;
+    if let Ok(stream) = stream {
+        // The first time there is none.
+        let _ = stream.delete_consumer(READER).await;
+    }
     let config = pull::Config {
-        durable_name: Some("broker".to_owned()),
+        durable_name: Some(READER.to_owned()),
         ack_policy: AckPolicy::Explicit,
         ack_wait: WRITING,
         max_deliver: -1,

@@ -200,7 +200,7 @@ impl Inner {
     }
 
     /// Leaves a part of a word where it is kept.
-    async fn leave(&self, id: String, payload: Bytes) {
+    async fn leave(&self, job: JobId, id: String, payload: Bytes) {
         let subject = self.link.names.word(&self.worker);
         let mut wait = FIRST_RETRY;
         loop {
@@ -209,7 +209,7 @@ impl Inner {
             match kept.await {
                 Ok(_) => return,
                 Err(error) => {
-                    tracing::info!(%error, retry_in = ?wait, "a word about an attempt could not be left with NATS yet");
+                    tracing::info!(%job, %error, retry_in = ?wait, "a word about an attempt could not be left with NATS yet");
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(LAST_RETRY);
                 }
@@ -238,11 +238,11 @@ impl WorkerEnd for WorkerSide {
             let room = self.inner.link.room();
             while tail.len() > room {
                 let part = tail.split_to(room);
-                self.inner.leave(format!("{job}.{token}.part.{parts}"), framed(&head(Said::Part(parts)), &part)).await;
+                self.inner.leave(job, format!("{job}.{token}.part.{parts}"), framed(&head(Said::Part(parts)), &part)).await;
                 parts += 1;
             }
             let id = format!("{job}.{token}.{}.{}", self.inner.worker, if begins { "begins" } else { "ends" });
-            self.inner.leave(id, framed(&head(Said::Report { report, parts }), &tail)).await;
+            self.inner.leave(job, id, framed(&head(Said::Report { report, parts }), &tail)).await;
             if begins {
                 self.inner.begun((job, token));
             }

@@ -1,0 +1,59 @@
+//! What workers say is kept until the broker has written it down.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pullyard_schemas::work::Report;
+use pullyard_schemas::{Token, WorkerId};
+use pullyard_tests::NatsServer;
+use pullyard_worker::transport::conformance::Chunks;
+use pullyard_worker::transport::nats::{BrokerSide, Link, Options, Role, WorkerSide};
+use pullyard_worker::transport::{Incoming, Receipt, Word, WorkerEnd};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
+
+const LEASE: Duration = Duration::from_secs(8);
+
+/// A broker's life, and the first word that it hears.
+async fn first_word(nats: &NatsServer) -> (Arc<BrokerSide>, Word, Receipt) {
+    let (words, mut heard) = mpsc::unbounded_channel();
+    let link = Link::open(Options::new(&nats.url(), Role::Broker)).await.unwrap();
+    let side = BrokerSide::start(link, LEASE, words, Arc::new(Chunks::default())).await.unwrap();
+    let hear = async {
+        loop {
+            if let Incoming::Word(word, receipt) = heard.recv().await.unwrap() {
+                return (word, receipt);
+            }
+        }
+    };
+    let (word, receipt) = timeout(LEASE * 2, hear).await.expect("a word");
+    (side, word, receipt)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_word_that_a_broker_died_with_comes_to_the_next_before_the_lease_is_over() {
+    let nats = NatsServer::start().await;
+    let link = Link::open(Options::new(&nats.url(), Role::Local)).await.unwrap();
+    let (worker, _orders) = WorkerSide::start(link, WorkerId("w".into()), LEASE, LEASE).await.unwrap();
+    let report = Report::Started { backend: "b".into(), model: "m".into() };
+    let said = Word {
+        job: "01a1fe17-3e1b-7626-90e5-ba440f059aa3".parse().unwrap(),
+        token: Token(1),
+        worker: WorkerId("w".into()),
+        report,
+        output: "".into(),
+    };
+    let (one, word, receipt) = {
+        let kept = worker.report(said.clone());
+        let (heard, ()) = futures_util::join!(first_word(&nats), kept);
+        heard
+    };
+    assert_eq!(word, said);
+
+    drop((one, receipt));
+    let since = Instant::now();
+    let (_next, word, _receipt) = first_word(&nats).await;
+
+    assert_eq!(word, said);
+    assert!(since.elapsed() < LEASE / 2, "it took {:?}", since.elapsed());
+}
