@@ -115,6 +115,11 @@ impl TestBroker {
         i32::try_from(self.process.as_ref().expect("the broker runs").id()).unwrap()
     }
 
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        self.process.is_some()
+    }
+
     /// What it has said so far.
     #[must_use]
     pub fn stderr(&self) -> String {

@@ -6,16 +6,26 @@ use serde_json::Value;
 
 use crate::TestBroker;
 
+/// What one attempt of one worker used.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bill {
+    pub token: u64,
+    pub worker: String,
+    /// Of prompt and reply.
+    pub tokens: u64,
+}
+
 /// A job as its events tell it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Story {
     pub events: Vec<String>,
-    /// The submission's first message, or its input.
+    /// The submission's first message, or its input, where the log itself has it.
     pub prompt: String,
+    /// The idempotency key.
+    pub key: Option<String>,
     /// Who had each attempt, by its token.
     pub leases: BTreeMap<u64, String>,
-    /// The attempts that were billed, by token and worker; one whose bill does not say so by its token alone.
-    pub bills: Vec<(u64, String)>,
+    pub bills: Vec<Bill>,
 }
 
 impl Story {
@@ -55,13 +65,16 @@ impl Story {
             "submitted" => {
                 let text = [&line["body"]["messages"][0]["content"], &line["body"]["input"]].into_iter().find_map(Value::as_str);
                 self.prompt = text.unwrap_or_default().to_owned();
+                self.key = line["spec"]["idempotency_key"].as_str().map(str::to_owned);
             }
             "leased" => drop(self.leases.insert(token, worker.clone().unwrap_or_default())),
             _ => {}
         }
         if line["charge"].is_object() {
             let worker = worker.or_else(|| self.leases.get(&token).cloned()).unwrap_or_default();
-            self.bills.push((token, worker));
+            let usage = &line["charge"]["usage"];
+            let tokens = usage["prompt"].as_u64().unwrap_or(0) + usage["completion"].as_u64().unwrap_or(0);
+            self.bills.push(Bill { token, worker, tokens });
         }
     }
 }

@@ -22,8 +22,8 @@ use std::time::{Duration, Instant};
 
 pub use broker::{Setup, TestBroker, binary};
 pub use client::{Client, Event, Events, Reply, chat, errors_are_explained};
-pub use ledger::{Ledger, Story};
-pub use model::{Answer, Behaviour, Counts, FakeModel, Full, Seen};
+pub use ledger::{Bill, Ledger, Story};
+pub use model::{Answer, Behaviour, Counts, FakeModel, Full, Seen, Stay};
 pub use nats::{NatsOptions, NatsServer};
 pub use proxy::{ChaosProxy, ProxyCounts};
 pub use wire::{Raw, Wire};

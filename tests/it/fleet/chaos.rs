@@ -34,9 +34,9 @@ struct Scale {
     longest: Duration,
 }
 
-const SHORT: Scale = Scale { jobs: 1_000, over: Duration::from_secs(25), longest: Duration::from_secs(4) };
+const SHORT: Scale = Scale { jobs: 1_080, over: Duration::from_secs(25), longest: Duration::from_secs(4) };
 /// Some faults last longer than a worker may be silent before it is given up.
-const LONG: Scale = Scale { jobs: 2_000, over: Duration::from_secs(90), longest: Duration::from_secs(12) };
+const LONG: Scale = Scale { jobs: 2_400, over: Duration::from_secs(90), longest: Duration::from_secs(12) };
 
 const CLIENTS: usize = 40;
 /// Within so long every job ends once nothing breaks any more.

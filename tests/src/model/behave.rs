@@ -96,7 +96,13 @@ impl Drop for Visit {
 }
 
 impl Visit {
-    pub(super) fn enter(state: Arc<State>) -> Self {
+    pub(super) fn enter(state: Arc<State>, seen: Seen) -> Self {
+        let number = {
+            let (mut all, mut stays) = (state.seen.lock().unwrap(), state.stays.lock().unwrap());
+            stays.push(Stay { request: all.len(), from: Instant::now(), until: None, left: false });
+            all.push(seen);
+            all.len() - 1
+        };
         let mut inside = 0;
         state.counts.send_modify(|c| {
             c.seen += 1;
@@ -104,10 +110,6 @@ impl Visit {
             c.highest = c.highest.max(c.inside);
             inside = c.inside;
         });
-        let mut stays = state.stays.lock().unwrap();
-        let number = stays.len();
-        stays.push(Stay { from: Instant::now(), until: None, left: false });
-        drop(stays);
         Self { state, inside, number, over: false }
     }
 

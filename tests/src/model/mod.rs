@@ -3,7 +3,7 @@
 mod behave;
 mod openai;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -59,12 +59,15 @@ impl Seen {
 }
 
 /// A request's time in the server.
-#[derive(Clone, Copy, Debug)]
-struct Stay {
-    from: Instant,
-    until: Option<Instant>,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stay {
+    /// Its place in [`FakeModel::seen`].
+    pub request: usize,
+    pub from: Instant,
+    /// Nothing while it is here.
+    pub until: Option<Instant>,
     /// Its client went away before the end.
-    left: bool,
+    pub left: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -200,27 +203,33 @@ impl FakeModel {
         *self.state.counts.borrow()
     }
 
-    /// The most requests that were here at once. That a client has left is noticed only a little later, when another request
-    /// may be here in its place: so the last so much time of one that was left does not count.
+    /// The requests that were here when most were. That a client has left is noticed only a little later, when another
+    /// request may be here in its place: so the last so much time of one that was left does not count.
     #[must_use]
-    pub fn most_at_once(&self, notice: Duration) -> usize {
+    pub fn crowd(&self, notice: Duration) -> Vec<Stay> {
         let stays = self.state.stays.lock().unwrap().clone();
         let mut changes = Vec::new();
-        for stay in stays {
+        for stay in &stays {
             let until = stay.until.unwrap_or_else(Instant::now);
             let until = if stay.left { until.checked_sub(notice).unwrap_or(stay.from) } else { until };
             if until > stay.from {
-                changes.extend([(stay.from, 1), (until, -1)]);
+                changes.extend([(stay.from, true, stay.request), (until, false, stay.request)]);
             }
         }
         // Who leaves makes room for who comes at the same moment.
         changes.sort_unstable();
-        let mut inside = 0isize;
-        let most = changes.into_iter().map(|(_, change)| {
-            inside += change;
-            inside
-        });
-        most.max().unwrap_or(0).unsigned_abs()
+        let (mut inside, mut most) = (BTreeSet::new(), BTreeSet::new());
+        for (_, comes, request) in changes {
+            if comes {
+                inside.insert(request);
+            } else {
+                inside.remove(&request);
+            }
+            if inside.len() > most.len() {
+                most.clone_from(&inside);
+            }
+        }
+        stays.into_iter().filter(|stay| most.contains(&stay.request)).collect()
     }
 
     #[must_use]
@@ -254,8 +263,7 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
     if state.goes_on.load(Ordering::Relaxed) {
         seen.go_on();
     }
-    state.seen.lock().unwrap().push(seen.clone());
-    let mut visit = Visit::enter(state);
+    let mut visit = Visit::enter(state, seen.clone());
     let behaviour = visit.state.script.lock().unwrap().pop_front();
     let behaviour = behaviour.unwrap_or_else(|| visit.state.usual.lock().unwrap().clone());
     let state = visit.state.clone();

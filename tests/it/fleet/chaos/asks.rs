@@ -11,6 +11,11 @@ pub(super) fn reply(prompt: &str) -> String {
     format!("re {prompt}{rest}")
 }
 
+/// Every prompt begins with its job's key.
+pub(super) fn key_in(prompt: &str) -> &str {
+    prompt.split(' ').next().unwrap_or_default()
+}
+
 /// How it is asked for, and what the client does then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Manner {

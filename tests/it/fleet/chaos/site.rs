@@ -48,7 +48,7 @@ impl Site {
                 &format!("at-{name}"),
                 &format!(
                     "models: [{serves}], slots: {slots}, local: {local}, on_leave: cancel, quirks: {{prefill: native}}, \
-                     breaker: {{allowed_fails: 10, window: 5s, cooldown: 300ms}}, timeouts: {{first_token: 2s, between_tokens: 1s}}"
+                     breaker: {{allowed_fails: 10, window: 5s, cooldown: 300ms}}, timeouts: {{first_token: 2s, between_tokens: 1s, attempt: 4s}}"
                 ),
             );
             workers.push(TestWorker::start(name, &url(way), &format!("drain_timeout: 1s\nbackends:\n{backend}")));
@@ -82,6 +82,9 @@ impl Drop for Site {
         let said = [("broker".to_owned(), self.broker.stderr()), ("nats".to_owned(), self.nats.log())];
         let said = said.into_iter().chain(self.workers.iter().map(|worker| (worker.name().to_owned(), worker.stderr())));
         said.for_each(|(name, text)| drop(std::fs::write(dir.join(name), text)));
+        if self.broker.runs() {
+            self.broker.kill9();
+        }
         let _ = self.broker.command().args(["log", "export", "-o"]).arg(dir.join("log.jsonl")).status();
     }
 }
