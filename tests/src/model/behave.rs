@@ -165,7 +165,10 @@ impl Visit {
             Behaviour::CutAfter(n) => stream(async move |to| {
                 send_tokens(&seen, seen.said..n, &to).await;
                 // The client must have had the time to read what was sent.
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                tokio::select! {
+                    () = tokio::time::sleep(Duration::from_millis(50)) => {}
+                    () = to.closed() => return drop(self),
+                }
                 self.end();
                 let _ = to.send(Err("cut")).await;
             }),
