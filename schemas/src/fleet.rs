@@ -116,6 +116,8 @@ pub struct BackendCard {
     pub slots: u32,
     /// Attempts that run now.
     pub busy: u32,
+    /// The longest that one may take, in milliseconds.
+    pub attempt_ms: u64,
     /// Nothing is pulled because too much failed.
     pub broken: bool,
     /// Nothing is pulled because it is not the hour for it.

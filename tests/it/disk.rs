@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use pullyard_tests::{Behaviour, Client, FakeModel, Ledger, QUICK, Reply, Setup, TestBroker, chat, until};
+use pullyard_tests::{Answer, Behaviour, Client, FakeModel, Ledger, QUICK, Reply, Setup, TestBroker, chat, until};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::{Value, json};
 
@@ -136,6 +136,55 @@ async fn a_full_disk_does_not_keep_the_broker_from_stopping() {
     broker.start().await;
 
     all_complete(&broker.client(), &accepted).await;
+}
+
+/// A job whose output is large though its request is not; it is written when the model is released.
+async fn large_output() -> (FakeModel, TestBroker, String) {
+    let much = Behaviour::Answer(Answer { tokens: 3_000, hold: Some(1), ..Answer::default() });
+    let model = FakeModel::start().await.usually(much);
+    let broker = TestBroker::with(format!("{QUICK}backends:\n{}", model.backend("a", "slots: 1"))).await;
+    let id = broker.client().submit(&chat("m", "x")).await;
+    broker.client().job_in(&id, "running").await;
+    (model, broker, id)
+}
+
+async fn completes_once(broker: &TestBroker, model: &FakeModel, id: &str) {
+    let job = broker.client().job_in(id, "completed").await;
+    let all: String = (1..3_000).map(|n| format!(" {n}")).collect();
+    assert_eq!(job["result"]["choices"][0]["message"]["content"], format!("re x{all}"));
+    assert_eq!(broker.client().events(id).await, ["submitted", "leased", "completed"]);
+    assert_eq!(model.counts().seen, 1);
+    assert_eq!(std::fs::read_dir(broker.data().join("blobs")).unwrap().count(), 0, "it is in the log");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_output_that_gets_no_file_goes_into_the_log() {
+    let (model, broker, id) = large_output().await;
+    let blobs = broker.data().join("blobs");
+    std::fs::remove_dir(&blobs).unwrap();
+    std::fs::write(&blobs, "in the way").unwrap();
+
+    model.release(1);
+    broker.client().job_in(&id, "completed").await;
+
+    std::fs::remove_file(&blobs).unwrap();
+    std::fs::create_dir(&blobs).unwrap();
+    completes_once(&broker, &model, &id).await;
+    assert_eq!(broker.stderr().matches("cannot be written beside the log").count(), 1, "{}", broker.stderr());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_output_waits_for_room() {
+    let (model, broker, id) = large_output().await;
+    limit(&broker, Some(log_size(&broker) + 100_000));
+
+    model.release(1);
+    let closed = async || broker.client().try_get("/readyz").await.filter(|r| r.status == 503);
+    says_why(&until("a closed intake", closed).await);
+    limit(&broker, None);
+
+    completes_once(&broker, &model, &id).await;
+    assert_eq!(broker.stderr().matches("cannot be written beside the log").count(), 1, "{}", broker.stderr());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,16 +1,16 @@
 //! The broker as a process.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tempfile::TempDir;
 
+use crate::process::Process;
 use crate::{Client, PATIENCE, resident, until};
 
 /// The program under test: `$PULLYARD_BIN`, or the one that was built with the tests.
@@ -55,8 +55,7 @@ impl Setup {
     pub async fn start(self) -> TestBroker {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("pullyard.yaml"), &self.yaml).unwrap();
-        let mut broker =
-            TestBroker { setup: self, dir, address: SocketAddr::from(([127, 0, 0, 1], 0)), process: None, stderr: Arc::default() };
+        let mut broker = TestBroker { setup: self, dir, address: SocketAddr::from(([127, 0, 0, 1], 0)), process: Process::new("broker") };
         broker.start().await;
         broker
     }
@@ -68,9 +67,7 @@ pub struct TestBroker {
     setup: Setup,
     dir: TempDir,
     address: SocketAddr,
-    process: Option<Child>,
-    /// Of all its lives.
-    stderr: Arc<Mutex<String>>,
+    process: Process,
 }
 
 impl TestBroker {
@@ -112,7 +109,7 @@ impl TestBroker {
 
     #[must_use]
     pub fn pid(&self) -> i32 {
-        i32::try_from(self.process.as_ref().expect("the broker runs").id()).unwrap()
+        self.process.pid()
     }
 
     #[must_use]
@@ -123,7 +120,7 @@ impl TestBroker {
     /// What it has said so far.
     #[must_use]
     pub fn stderr(&self) -> String {
-        self.stderr.lock().unwrap().clone()
+        self.process.stderr()
     }
 
     /// Its resident memory.
@@ -170,7 +167,6 @@ impl TestBroker {
 
     /// Starts it again where it was, on the same data.
     pub async fn start(&mut self) {
-        assert!(self.process.is_none(), "the broker runs already");
         let begun = Instant::now();
         loop {
             let first = self.spawn();
@@ -183,8 +179,8 @@ impl TestBroker {
             // Somebody may have its port for a moment.
             let taken = self.stderr().contains("Address already in use") && begun.elapsed() < PATIENCE;
             assert!(taken, "the broker did not start");
-            self.process.take().unwrap().wait().unwrap();
-            self.stderr.lock().unwrap().clear();
+            self.process.wait();
+            self.process.forget();
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         let client = self.client();
@@ -200,36 +196,24 @@ impl TestBroker {
         if !self.setup.wrapper.is_empty() {
             command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         }
-        command.args(&line[1..]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
+        let stdout = self.process.start(command.args(&line[1..]));
         let (told, first) = channel();
-        let stdout = child.stdout.take().unwrap();
         std::thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                 let _ = told.send(line);
             }
         });
-        let (mut stderr, heard) = (child.stderr.take().unwrap(), self.stderr.clone());
-        std::thread::spawn(move || {
-            let mut buf = [0; 4096];
-            while let Ok(n @ 1..) = stderr.read(&mut buf) {
-                heard.lock().unwrap().push_str(&String::from_utf8_lossy(&buf[..n]));
-            }
-        });
-        self.process = Some(child);
         first
     }
 
     /// The process is gone from one instruction to the next.
     pub fn kill9(&mut self) {
-        let mut child = self.process.take().expect("the broker runs");
-        child.kill().unwrap();
-        child.wait().unwrap();
+        self.process.kill9();
     }
 
     /// Asks it to stop, without waiting.
     pub fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_raw(self.pid()).unwrap(), signal).unwrap();
+        self.process.signal(signal);
     }
 
     /// Asks it to stop, and waits until it has.
@@ -240,30 +224,12 @@ impl TestBroker {
 
     /// Waits for its end.
     pub async fn exited(&mut self) -> ExitStatus {
-        let child = self.process.as_mut().expect("the broker runs");
-        let status = until("the broker's end", async || child.try_wait().unwrap()).await;
-        self.process = None;
-        status
+        self.process.exited().await
     }
 
     /// Stops it in good order and starts it again.
     pub async fn restart(&mut self) {
         assert!(self.terminate().await.success(), "the broker stops in good order");
         self.start().await;
-    }
-}
-
-impl Drop for TestBroker {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.process.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        if std::thread::panicking() {
-            let said = self.stderr();
-            let last: Vec<&str> = said.lines().rev().take(60).collect();
-            eprintln!("--- the broker said at last ---");
-            last.iter().rev().for_each(|line| eprintln!("{line}"));
-        }
     }
 }

@@ -14,6 +14,7 @@ mod client;
 mod ledger;
 mod model;
 mod nats;
+mod process;
 mod proxy;
 mod wire;
 mod worker;

@@ -1,14 +1,13 @@
 //! A worker as a process of its own.
 
-use std::io::Read as _;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
+use std::process::{Command, ExitStatus};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::{binary, until};
+use crate::binary;
+use crate::process::Process;
 
 /// `pullyard worker`, killed when it is dropped.
 #[derive(Debug)]
@@ -16,10 +15,8 @@ pub struct TestWorker {
     name: String,
     nats: String,
     env: Vec<(String, String)>,
+    process: Process,
     dir: TempDir,
-    process: Option<Child>,
-    /// Of all its lives.
-    stderr: Arc<Mutex<String>>,
 }
 
 impl TestWorker {
@@ -35,26 +32,18 @@ impl TestWorker {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("worker.yaml"), yaml).unwrap();
         let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let mut worker = Self { name: name.into(), nats: nats.into(), env, dir, process: None, stderr: Arc::default() };
+        let process = Process::new(&format!("worker {name}"));
+        let mut worker = Self { name: name.into(), nats: nats.into(), env, process, dir };
         worker.start_again();
         worker
     }
 
     pub fn start_again(&mut self) {
-        assert!(self.process.is_none(), "the worker runs already");
         let mut command = Command::new(binary());
         command.env_clear().current_dir(self.dir.path()).env("HOME", self.dir.path());
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command.args(["worker", "--name", &self.name, "--nats", &self.nats, "--config"]).arg(self.config());
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let (mut stderr, heard) = (child.stderr.take().unwrap(), self.stderr.clone());
-        std::thread::spawn(move || {
-            let mut buf = [0; 4096];
-            while let Ok(n @ 1..) = stderr.read(&mut buf) {
-                heard.lock().unwrap().push_str(&String::from_utf8_lossy(&buf[..n]));
-            }
-        });
-        self.process = Some(child);
+        drop(self.process.start(&mut command));
     }
 
     #[must_use]
@@ -74,24 +63,22 @@ impl TestWorker {
 
     #[must_use]
     pub fn pid(&self) -> i32 {
-        i32::try_from(self.process.as_ref().expect("the worker runs").id()).unwrap()
+        self.process.pid()
     }
 
     /// What it has said so far.
     #[must_use]
     pub fn stderr(&self) -> String {
-        self.stderr.lock().unwrap().clone()
+        self.process.stderr()
     }
 
     pub fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_raw(self.pid()).unwrap(), signal).unwrap();
+        self.process.signal(signal);
     }
 
     /// The process is gone from one instruction to the next.
     pub fn kill9(&mut self) {
-        let mut child = self.process.take().expect("the worker runs");
-        child.kill().unwrap();
-        child.wait().unwrap();
+        self.process.kill9();
     }
 
     /// How it ended, if it did without being told here.
@@ -105,30 +92,12 @@ impl TestWorker {
 
     /// Waits for its end.
     pub async fn exited(&mut self) -> ExitStatus {
-        let child = self.process.as_mut().expect("the worker runs");
-        let status = until("the worker's end", async || child.try_wait().unwrap()).await;
-        self.process = None;
-        status
+        self.process.exited().await
     }
 
     /// Asks it to stop, and waits until it has.
     pub async fn terminate(&mut self) -> ExitStatus {
         self.signal(Signal::TERM);
         self.exited().await
-    }
-}
-
-impl Drop for TestWorker {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.process.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        if std::thread::panicking() {
-            let said = self.stderr();
-            let last: Vec<&str> = said.lines().rev().take(40).collect();
-            eprintln!("--- worker {} said at last ---", self.name);
-            last.iter().rev().for_each(|line| eprintln!("{line}"));
-        }
     }
 }

@@ -179,6 +179,7 @@ mod tests {
             local: true,
             slots: 1,
             busy: 0,
+            attempt_ms: 900_000,
             broken: false,
             closed: false,
             failure: failure.map(Arc::from),

@@ -60,8 +60,11 @@ pub fn follow(app: &Arc<App>, known: watch::Sender<bool>, written: bool) -> Drop
 }
 
 fn publish(app: &App, told: &mut Merged, merged: Merged) {
-    if told.models != merged.models {
-        app.update(|live| live.catalog.models.clone_from(&merged.models));
+    if told.models != merged.models || told.attempt_ms != merged.attempt_ms {
+        app.update(|live| {
+            live.catalog.models.clone_from(&merged.models);
+            live.attempt_timeout_ms = merged.attempt_ms;
+        });
     }
     if told.lanes != merged.lanes {
         app.engine.capacity(merged.lanes.iter().map(|(lane, capacity)| (lane.clone(), *capacity)).collect());

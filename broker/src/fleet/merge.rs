@@ -15,6 +15,8 @@ use crate::engine::Capacity;
 pub struct Merged {
     pub models: BTreeMap<Arc<str>, Model>,
     pub lanes: BTreeMap<Lane, Capacity>,
+    /// The longest that an attempt may take anywhere, in milliseconds; 0 where nobody is known.
+    pub attempt_ms: u64,
 }
 
 /// What routing and the engine are told. A worker that is away or does not pull keeps its models, so that jobs for them
@@ -27,6 +29,7 @@ pub fn merge(workers: &[Known]) -> Merged {
         let pulls = known.gone.is_none() && known.card.mode == Mode::Active;
         for backend in &known.card.backends {
             let shown = names.get(&(&*known.card.worker.0, &*backend.name)).unwrap_or(&backend.name);
+            merged.attempt_ms = merged.attempt_ms.max(backend.attempt_ms);
             for model in &backend.models {
                 add_model(&mut merged.models, model, backend, shown);
                 for scope in [Scope::Any, Scope::Local] {
@@ -103,6 +106,7 @@ mod tests {
             local,
             slots,
             busy: 0,
+            attempt_ms: 900_000,
             broken: false,
             closed: false,
             failure: None,

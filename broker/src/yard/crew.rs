@@ -306,6 +306,7 @@ fn card_of(member: &Member) -> BackendCard {
         local: backend.local,
         slots: backend.slots,
         busy: health.busy,
+        attempt_ms: u64::try_from(backend.timeouts.attempt.as_millis()).unwrap_or(u64::MAX),
         broken: health.broken,
         closed: member.backhaul.closed_for().is_some(),
         failure: member.failure.as_deref().map(Arc::from),

@@ -192,11 +192,13 @@ impl Yard {
         }
         if let Some(crew) = &self.crew {
             crew.configure(&config, self.env)?;
+        } else if !config.backends.is_empty() {
+            tracing::warn!("a broker that had no `backends` of its own at its start serves them after a restart");
         }
         self.app.engine.configure(config.policy(), config.schedule());
         self.app.update(|now| {
-            let models = std::mem::take(&mut now.catalog.models);
-            *now = live;
+            let (models, attempt_timeout_ms) = (std::mem::take(&mut now.catalog.models), now.attempt_timeout_ms);
+            *now = LiveConfig { attempt_timeout_ms, ..live };
             now.catalog.models = models;
         });
         self.config = config;
@@ -300,12 +302,8 @@ fn live_config(config: &Config, env: Env) -> Result<LiveConfig, config::Error> {
         keys,
         max_attempts: config.retries.max_attempts,
         max_attempts_per_target: config.retries.max_attempts_per_target,
-        attempt_timeout_ms: config
-            .backends
-            .iter()
-            .map(|b| b.timeouts.attempt)
-            .max()
-            .map_or(900_000, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
+        // As the workers have it, when they are known.
+        attempt_timeout_ms: 0,
         hold: config.shim.hold,
         keep_alive: config.shim.keep_alive,
         keep_on_leave: config.shim.on_leave == ShimLeave::Keep,

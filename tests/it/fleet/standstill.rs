@@ -64,6 +64,7 @@ async fn readers_get_what_was_said_while_the_broker_was_cut_off() {
     let mut live = Events::of(client.posting("/v1/chat/completions", &body)).await;
     let mut lived = reads(&mut live, "re x 1").await;
 
+    until("the starts are in the log", async || (words(&nats).await == 0).then_some(())).await;
     network.cut();
     model.release(2);
     until("the words wait in NATS", async || (words(&nats).await == 2).then_some(())).await;

@@ -9,10 +9,10 @@ use futures_util::StreamExt as _;
 use pullyard_schemas::work::{Offer, Report};
 use pullyard_schemas::{JobId, Lane, Token, WorkerId};
 use tokio::sync::{mpsc, watch};
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::DropGuard;
 
 use super::heard::{Holds, hear_output};
-use super::link::Link;
+use super::link::{Link, background};
 use super::offers::{Order, Postman, keep_open};
 use super::wire::{Beat, parsed};
 use super::words::{Assembly, Read};
@@ -46,7 +46,6 @@ impl BrokerSide {
     ) -> Result<Arc<Self>, Error> {
         let (orders, ordered) = mpsc::unbounded_channel();
         let (opened, way) = watch::channel(Err(Arc::from(format!("NATS at {} has not answered yet", link.servers()))));
-        let stop = CancellationToken::new();
         let listen = |subject: String| {
             let client = link.client.clone();
             async move {
@@ -74,16 +73,7 @@ impl BrokerSide {
             Box::pin(hear_beats(beats, heard)),
             Box::pin(pass_on(bodies, told)),
         ];
-        for task in work {
-            let stop = stop.clone();
-            tokio::spawn(async move {
-                tokio::select! {
-                    () = task => {}
-                    () = stop.cancelled() => {}
-                }
-            });
-        }
-        Ok(Arc::new(Self { orders, way, names: link.names.clone(), holds, _stop: stop.drop_guard() }))
+        Ok(Arc::new(Self { orders, way, names: link.names.clone(), holds, _stop: background(work) }))
     }
 
     /// Makes the lanes that workers may pull from.

@@ -8,8 +8,10 @@ use std::time::Duration;
 use async_nats::jetstream;
 use async_nats::{Client, ConnectOptions, Event, ServerAddr};
 use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{Error, Names, PATIENCE};
+use crate::transport::BoxFuture;
 
 /// How to reach NATS, and what this side may do there.
 #[derive(Clone, Debug)]
@@ -286,6 +288,21 @@ fn secured(mut connect: ConnectOptions, tls: &Tls) -> Result<ConnectOptions, Err
         }
     }
     Ok(if tls.first { connect.tls_first() } else { connect })
+}
+
+/// Runs these until what is returned is dropped.
+pub(super) fn background(tasks: impl IntoIterator<Item = BoxFuture<'static, ()>>) -> DropGuard {
+    let stop = CancellationToken::new();
+    for task in tasks {
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = task => {}
+                () = stop.cancelled() => {}
+            }
+        });
+    }
+    stop.drop_guard()
 }
 
 /// The guard of what both sides keep under a lock for a moment.

@@ -12,9 +12,9 @@ use pullyard_schemas::fleet::{Card, Hello, Mode, Order, Welcome};
 use pullyard_schemas::{Lane, Scope, WorkerId};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::DropGuard;
 
-use super::link::{Link, lock};
+use super::link::{Link, background, lock};
 use super::wire::{Control, Greeting, Obeyed};
 use super::{BrokerSide, Error, Names};
 use crate::fleet::{Roster, Seen, Unheeded};
@@ -58,17 +58,7 @@ impl NatsRoster {
             Box::pin(admit(link.client.clone(), hellos, present, welcome)),
             Box::pin(super::quota::serve(link.client.clone(), quotas, quota)),
         ];
-        let stop = CancellationToken::new();
-        for task in work {
-            let stop = stop.clone();
-            tokio::spawn(async move {
-                tokio::select! {
-                    () = task => {}
-                    () = stop.cancelled() => {}
-                }
-            });
-        }
-        Ok(Arc::new(Self { link, cards: Mutex::new(Some(cards)), _stop: stop.drop_guard() }))
+        Ok(Arc::new(Self { link, cards: Mutex::new(Some(cards)), _stop: background(work) }))
     }
 }
 
