@@ -31,7 +31,9 @@ pub enum LogFormat {
 impl MessageArgs {
     /// They go to stderr; stdout is for what a person asked for.
     pub(super) fn start(&self) -> anyhow::Result<()> {
-        let filter = EnvFilter::try_new(&self.log).with_context(|| format!("--log {:?} is no filter", self.log))?;
+        // NATS's client tells each try to connect; what matters of that is said by those who use it.
+        let quiet = if self.log.contains("async_nats") { "" } else { "async_nats=error," };
+        let filter = EnvFilter::try_new(format!("{quiet}{}", self.log)).with_context(|| format!("--log {:?} is no filter", self.log))?;
         let messages = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
         match self.log_format {
             LogFormat::Text => messages.with_ansi(std::io::stderr().is_terminal()).init(),

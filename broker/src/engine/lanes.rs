@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use pullyard_schemas::job::{BodyAt, Job};
 use pullyard_schemas::work::Offer;
-use pullyard_schemas::{JobId, Lane, Scope, Seq, Timestamp};
-use pullyard_worker::transport::{Body, BodySource, BoxFuture};
+use pullyard_schemas::{JobId, Lane, Scope, Seq, Timestamp, Token};
+use pullyard_worker::transport::{Body, BodySource, BoxFuture, Give};
 use tokio::sync::oneshot;
 
 use super::change::entry_of;
@@ -16,7 +16,7 @@ use super::continued::Followed;
 use super::timers::Timer;
 use super::turn::{Engine, Offered};
 use crate::blobs::{Blobs, Name};
-use crate::core::decide::Command;
+use crate::core::decide::{Command, waits_for};
 use crate::core::schedule::expected_wait;
 use crate::core::spill::{Aim, Motion, expected_start};
 use crate::log::LogReader;
@@ -203,19 +203,34 @@ impl Engine {
                 timeout_ms: job.spec.timeout_ms,
                 prefix_at: said.is_some().then_some(job.spec.size),
             };
-            let stored = || {
-                let source: Arc<dyn BodySource> = match job.body {
-                    BodyAt::Inline => Arc::new(InLog { reader: self.reader.clone(), seq: job.submitted_seq() }),
-                    BodyAt::Blob => Arc::new(InFile(self.blobs.clone())),
-                };
-                Body::Stored(Arc::new(Ahead::read(source, id)))
-            };
-            let body = self.bodies.get(&id).map_or_else(stored, |held| Body::Ready(held.body.clone()));
-            let body = match said {
-                None => body,
-                Some(said) => Body::Stored(Arc::new(Followed { request: body, said })),
-            };
+            let body = self.request_of(job, said);
             self.transport.offer(offer, body);
+        }
+    }
+
+    /// A worker wants the request of an attempt that the transport knows nothing of: it was begun before this broker was.
+    pub(super) fn wanted(&self, id: JobId, token: Token, give: Give) {
+        let Some(job) = self.jobs.get(&id) else { return };
+        if waits_for(job, token) || job.lease().is_some_and(|lease| lease.token == token) {
+            let said = job.checkpoint.as_deref().map(|kept| self.said(id, kept));
+            give.give(job.lane(), self.request_of(job, said));
+        }
+    }
+
+    /// What an attempt begins with, with what earlier ones have said behind it.
+    fn request_of(&self, job: &Job, said: Option<Result<Bytes, String>>) -> Body {
+        let id = job.id;
+        let stored = || {
+            let source: Arc<dyn BodySource> = match job.body {
+                BodyAt::Inline => Arc::new(InLog { reader: self.reader.clone(), seq: job.submitted_seq() }),
+                BodyAt::Blob => Arc::new(InFile(self.blobs.clone())),
+            };
+            Body::Stored(Arc::new(Ahead::read(source, id)))
+        };
+        let body = self.bodies.get(&id).map_or_else(stored, |held| Body::Ready(held.body.clone()));
+        match said {
+            None => body,
+            Some(said) => Body::Stored(Arc::new(Followed { request: body, said })),
         }
     }
 }

@@ -43,13 +43,9 @@ impl Engine {
         }
     }
 
-    /// A large output steps aside; what is said of it once more waits until it is back. Its lease is not lost meanwhile:
+    /// A large output steps aside; what else is said of its job waits until it is back. Its lease is not lost meanwhile:
     /// its worker has nothing left to extend.
     pub(super) fn output_aside(&mut self, word: Word, receipt: Receipt) {
-        if let Some(again) = self.aside.get_mut(&word.job) {
-            again.push((word, receipt));
-            return;
-        }
         self.aside.insert(word.job, Vec::new());
         let (blobs, inputs) = (self.blobs.clone(), self.inputs.clone());
         tokio::task::spawn_blocking(move || {

@@ -23,10 +23,16 @@ impl Engine {
             Incoming::Word(word, receipt) => self.told(word, receipt, now),
             Incoming::Alive { worker, attempts } => self.alive(worker.as_ref(), attempts, now),
             Incoming::Way { open } => self.way(open, now),
+            Incoming::Wanted { job, token, give } => self.wanted(job, token, give),
         }
     }
 
     pub(super) fn told(&mut self, word: Word, receipt: Receipt, now: Timestamp) {
+        if let Some(again) = self.aside.get_mut(&word.job) {
+            // The end is being written; what is said behind it, if only once more, must not overtake it.
+            again.push((word, receipt));
+            return;
+        }
         self.start_unheard(&word, now);
         let word = self.with_all_output(word);
         // Only what will be kept is written: another's output of the same attempt must not take its place.
@@ -94,9 +100,8 @@ impl Engine {
         let command = Command::Start { token, worker: worker.clone(), backend, model };
         let decided = self.jobs.get(&id).map(|job| (decide(Some(job), command, now, &self.policy), job.lane()));
         let Some((Ok(events), lane)) = decided else {
-            if !self.is_over(id, token, &worker) {
-                self.transport.withdraw(id, token, Some(&worker));
-            }
+            // Also where it has ended already: then it was handed out twice. A mere repeat of the word ends nothing.
+            self.transport.withdraw(id, token, Some(&worker));
             return;
         };
         // Said twice, it is one attempt.

@@ -7,6 +7,7 @@ use pullyard_worker::fleet::Seen;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::memory::Memory;
 use super::merge::{Merged, merge};
 use super::registry::Move;
 use crate::http::App;
@@ -14,16 +15,21 @@ use crate::http::App;
 /// How long requests wait at the start for workers that may be there.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Follows the cards until what is returned is dropped. `known` turns true when those that were up have been seen. With
-/// `written` the log has who comes and goes; the one worker of an embedded broker comes and goes with it.
-pub fn follow(app: &Arc<App>, known: watch::Sender<bool>, written: bool) -> DropGuard {
+/// Follows the cards until what is returned is dropped. `known` turns true when those that were up have been seen. With a
+/// memory it is kept who is there, and the log has who comes and goes; the one worker of an embedded broker comes and
+/// goes with it.
+pub fn follow(app: &Arc<App>, known: watch::Sender<bool>, mut memory: Option<Memory>) -> DropGuard {
     let mut cards = app.workers.cards();
+    let mut told = Merged::default();
+    if let Some(memory) = &memory {
+        app.workers.recall(memory.kept());
+        publish(app, &mut told, merge(&app.workers.workers()));
+    }
     // What runs in the background does not keep the broker alive.
     let app = Arc::downgrade(app);
     let stop = CancellationToken::new();
     let guard = stop.clone().drop_guard();
     tokio::spawn(async move {
-        let mut told = Merged::default();
         let patience = tokio::time::sleep(PATIENCE);
         tokio::pin!(patience);
         loop {
@@ -40,7 +46,7 @@ pub fn follow(app: &Arc<App>, known: watch::Sender<bool>, written: bool) -> Drop
             let mut next = Some(seen);
             while let Some(seen) = next {
                 all |= seen == Seen::All;
-                match app.workers.heard(seen).filter(|_| written) {
+                match app.workers.heard(seen).filter(|_| memory.is_some()) {
                     Some(Move::Joined { worker, instance, version, backends }) => {
                         app.engine.worker_joined(worker, instance, version, backends);
                     }
@@ -49,8 +55,11 @@ pub fn follow(app: &Arc<App>, known: watch::Sender<bool>, written: bool) -> Drop
                 }
                 next = cards.try_recv().ok();
             }
-            let merged = merge(&app.workers.workers());
-            publish(&app, &mut told, merged);
+            let workers = app.workers.workers();
+            publish(&app, &mut told, merge(&workers));
+            if let Some(memory) = &mut memory {
+                memory.keep(&workers).await;
+            }
             if all {
                 known.send_replace(true);
             }

@@ -9,6 +9,7 @@ use pullyard_schemas::{Timestamp, WorkerId};
 use pullyard_worker::fleet::{Roster, Seen, Unheeded};
 use tokio::sync::mpsc;
 
+use super::memory::Kept;
 use crate::core::nearest::suggest;
 
 /// How long a worker that is gone is still known: jobs for its models are taken and wait, as they do while it restarts.
@@ -82,6 +83,18 @@ impl Registry {
         let mode = self.roster.order(&known.card.worker, order).await?;
         tracing::info!(worker = %known.card.worker, order = order.as_str(), mode = mode.as_str(), "a worker was told what to do");
         Ok(mode)
+    }
+
+    /// Knows of these as one knows of a worker that is gone, until it shows itself.
+    pub(super) fn recall(&self, kept: &[Kept]) {
+        let now = (self.clock)();
+        let mut known = self.lock();
+        for Kept { card, gone_since } in kept {
+            let gone = Some("it has not been heard of since the broker started".into());
+            let seen = gone_since.unwrap_or(now);
+            known.entry(card.worker.clone()).or_insert_with(|| Known { card: card.clone(), seen, gone });
+        }
+        known.retain(|_, known| now.since(known.seen) < REMEMBERED);
     }
 
     pub(super) fn cards(&self) -> mpsc::UnboundedReceiver<Seen> {

@@ -80,10 +80,17 @@ pub(super) async fn own_worker(options: Options, id: WorkerId, lease: Duration) 
 /// Connects a worker and says hello; resolves when the broker has answered.
 pub(super) async fn worker(options: Options, hello: Hello) -> Result<WorkerLink, Error> {
     let link = Link::open(options).await?;
+    let mut said = None;
     while let Err(error) = link.ready(FIRST).await {
         match error {
             nats::Error::TooOld { .. } => return Err(error.into()),
-            other => tracing::warn!("{other}; it is tried again until it is there"),
+            other => {
+                let problem = other.to_string();
+                if said.as_ref() != Some(&problem) {
+                    tracing::warn!("{problem}; it is tried again until it is there");
+                    said = Some(problem);
+                }
+            }
         }
     }
     let welcome = nats::hello(&link, &hello, SAME_NAME).await?;

@@ -159,7 +159,8 @@ impl Yard {
             draining: AtomicBool::new(false),
             discovered,
         });
-        let following = fleet::follow(&app, discovered_now, reached.is_some());
+        let memory = reached.is_some().then(|| fleet::Memory::open(dir.join("fleet.json")));
+        let following = fleet::follow(&app, discovered_now, memory);
         if let Some(crew) = &crew {
             crew.configure(&config, env)?;
         }

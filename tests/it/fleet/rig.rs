@@ -26,7 +26,7 @@ pub(super) async fn joined(client: &Client, names: &[&str]) {
                 .as_array()
                 .unwrap()
                 .iter()
-                .any(|w| w["name"] == **name && w["gone"].is_null() && w["backends"][0]["models"][0].is_object())
+                .any(|w| w["name"] == **name && w["mode"] != "gone" && w["backends"][0]["models"][0].is_object())
         };
         names.iter().all(there).then_some(())
     })
@@ -45,9 +45,13 @@ pub(super) struct Rig {
 impl Rig {
     /// With `settings` for the backend.
     pub(super) async fn start(settings: &str) -> Self {
-        let nats = NatsServer::start().await;
+        Self::on(NatsServer::start().await, settings, "").await
+    }
+
+    /// On this server, with `more` in the broker's file.
+    pub(super) async fn on(nats: NatsServer, settings: &str, more: &str) -> Self {
         let model = FakeModel::start().await;
-        let broker = broker(&nats.url(), "").await;
+        let broker = broker(&nats.url(), more).await;
         let worker = worker("w1", &nats.url(), &model, settings);
         joined(&broker.client(), &["w1"]).await;
         Self { nats, broker, worker, model }

@@ -239,7 +239,7 @@ async fn heard(f: &mut Fixture) -> Word {
                 receipt.give();
                 return word;
             }
-            Incoming::Alive { .. } | Incoming::Way { .. } => {}
+            Incoming::Alive { .. } | Incoming::Way { .. } | Incoming::Wanted { .. } => {}
         }
     }
 }

@@ -117,6 +117,27 @@ pub enum Incoming {
     Alive { worker: Option<WorkerId>, attempts: Vec<(JobId, Token)> },
     /// Whether the way to the workers is open. While it is not, their silence says nothing about them.
     Way { open: bool },
+    /// A worker wants the request of an attempt that was offered in a former life of the broker.
+    Wanted { job: JobId, token: Token, give: Give },
+}
+
+/// Takes the lane and the request of an attempt that may still run. Dropped, there is none.
+pub struct Give(Box<dyn FnOnce(Lane, Body) + Send + Sync>);
+
+impl Give {
+    pub fn new(give: impl FnOnce(Lane, Body) + Send + Sync + 'static) -> Self {
+        Self(Box::new(give))
+    }
+
+    pub fn give(self, lane: Lane, body: Body) {
+        (self.0)(lane, body);
+    }
+}
+
+impl Debug for Give {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Give")
+    }
 }
 
 /// Tells the transport that a word is in the log. Dropped untold, the word comes again.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use pullyard_schemas::work::{Offer, Report};
 use pullyard_schemas::{JobId, Lane, Token, WorkerId};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::DropGuard;
 
 use super::heard::{Holds, hear_output};
@@ -21,6 +21,9 @@ use crate::transport::{Body, BoxFuture, BrokerEnd, Incoming, OutputSink, Receipt
 
 /// How soon the stream of words is read again after an error.
 const RETRY: Duration = Duration::from_millis(500);
+
+/// How often parts of words that never came are looked for.
+const SWEEP: Duration = Duration::from_secs(60);
 
 /// Dropping it ends its background work.
 #[derive(Debug)]
@@ -58,17 +61,20 @@ impl BrokerSide {
         let bodies = listen(link.names.all_bodies()).await?;
         let (holds, held) = mpsc::unbounded_channel();
         let (told, way_heard) = (orders.clone(), heard.clone());
+        // Whoever hears nothing takes the way to be open; so one that is closed from the start is told too.
+        let mut told_open = true;
         let changed = move |state: Result<(), Arc<str>>| {
             let open = state.is_ok();
-            let was = opened.send_replace(state).is_ok();
-            if was != open {
+            drop(opened.send_replace(state));
+            if std::mem::replace(&mut told_open, open) != open {
                 let _ = way_heard.send(Incoming::Way { open });
             }
         };
+        let look = Arc::new(Notify::new());
         let work: [BoxFuture<'static, ()>; 6] = [
-            Box::pin(Postman::new(link.clone(), hold).run(ordered)),
-            Box::pin(keep_open(link.clone(), told.clone(), changed)),
-            Box::pin(hear_words(link.clone(), heard.clone(), told.clone(), holds.clone(), way.clone())),
+            Box::pin(Postman::new(link.clone(), hold, look.clone(), orders.downgrade(), heard.clone()).run(ordered)),
+            Box::pin(keep_open(link.clone(), told.clone(), look.clone(), changed)),
+            Box::pin(hear_words(link.clone(), heard.clone(), told.clone(), holds.clone(), way.clone(), look)),
             Box::pin(hear_output(link.clone(), output, sink, told.clone(), held)),
             Box::pin(hear_beats(beats, heard)),
             Box::pin(pass_on(bodies, told)),
@@ -114,6 +120,7 @@ async fn hear_words(
     orders: mpsc::UnboundedSender<Order>,
     holds: mpsc::UnboundedSender<Holds>,
     mut way: watch::Receiver<Result<(), Arc<str>>>,
+    look: Arc<Notify>,
 ) {
     let (kept, mut receipts) = mpsc::unbounded_channel();
     let client = link.client.clone();
@@ -123,20 +130,24 @@ async fn hear_words(
         }
     };
     let read = async move {
+        let mut assembly = Assembly::default();
         loop {
             if way.wait_for(Result::is_ok).await.is_err() {
                 return;
             }
             match streams::words(&link).await {
                 Ok(messages) => {
+                    assembly.begin_again();
                     tokio::select! {
-                        () = read_words(messages, &heard, &orders, &holds, &kept) => {}
+                        () = read_words(messages, &mut assembly, &heard, &orders, &holds, &kept) => {}
                         // A stream that was made anew has a consumer that was made anew.
                         _ = way.wait_for(Result::is_err) => {}
                     }
                 }
                 Err(error) => tracing::warn!(%error, "words of workers cannot be read yet"),
             }
+            // The stream may be gone, which is not for this one to make.
+            look.notify_one();
             tokio::time::sleep(RETRY).await;
         }
     };
@@ -145,21 +156,31 @@ async fn hear_words(
 
 async fn read_words(
     mut messages: async_nats::jetstream::consumer::pull::Stream,
+    assembly: &mut Assembly,
     heard: &mpsc::UnboundedSender<Incoming>,
     orders: &mpsc::UnboundedSender<Order>,
     holds: &mpsc::UnboundedSender<Holds>,
     kept: &mpsc::UnboundedSender<async_nats::Subject>,
 ) {
-    let mut assembly = Assembly::default();
-    while let Some(message) = messages.next().await {
+    let mut sweep = tokio::time::interval(SWEEP);
+    loop {
+        let message = tokio::select! {
+            message = messages.next() => message,
+            _ = sweep.tick() => {
+                assembly.forlorn().into_iter().for_each(|reply| drop(kept.send(reply)));
+                continue;
+            }
+        };
         let message = match message {
-            Ok(message) => message.message,
-            Err(error) => {
+            Some(Ok(message)) => message,
+            Some(Err(error)) => {
                 tracing::debug!(%error, "the stream of words is opened again");
                 return;
             }
+            None => return,
         };
-        match assembly.read(message) {
+        let again = message.info().is_ok_and(|info| info.delivered > 1);
+        match assembly.read(message.message, again) {
             Some(Read::Whole(whole)) => {
                 let attempt = (whole.word.job, whole.word.token);
                 let ended = !matches!(whole.word.report, Report::Started { .. });

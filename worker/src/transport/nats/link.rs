@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_nats::jetstream;
-use async_nats::{Client, ConnectOptions, Event, ServerAddr};
+use async_nats::{Client, ClientError, ConnectOptions, Event, ServerAddr};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -242,6 +242,7 @@ fn note(changes: &watch::Sender<LinkState>, event: &Event) {
             state.up = false;
         }
         Event::ServerError(error) => complain(state, &error.to_string()),
+        Event::ClientError(ClientError::Other(why)) => complain(state, why),
         Event::ClientError(error) => complain(state, &error.to_string()),
         Event::SlowConsumer(_) => {
             tracing::warn!("messages of NATS came faster than they could be read; what was missed is asked for again");

@@ -15,7 +15,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use pullyard_schemas::work::Offer;
 use pullyard_schemas::{JobId, Lane, Scope, Token, WorkerId};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 use super::link::Link;
@@ -23,14 +23,14 @@ use super::names::Track;
 use super::wire::{BodyWanted, Control, OfferHead, framed, parsed};
 use super::worker::Attempt;
 use super::{Error, streams};
-use crate::transport::{Body, BoxFuture};
+use crate::transport::{Body, BoxFuture, Give, Incoming};
 
 /// How often it is looked whether what was offered is still there.
 const AUDIT: Duration = Duration::from_secs(5);
 /// How soon a failed publication is tried again.
 const RETRY: Duration = Duration::from_millis(250);
-/// How often streams and consumers are looked at when nothing tells of a change.
-const LOOK_AGAIN: Duration = Duration::from_secs(60);
+/// How often streams and consumers are looked at when nothing tells of a change: nobody tells of a consumer that is gone.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// Offers that one audit looks at.
 const LOOKED_AT: usize = 200;
 
@@ -57,22 +57,33 @@ pub(super) enum Order {
         wiped: bool,
     },
     Closed,
+    /// A worker wants a large request.
     Body(Message),
+    /// What the engine had to say of an attempt whose request is not at hand.
+    Found(Attempt, Option<(Scope, Bytes)>),
 }
 
 /// The one owner of what is offered.
 pub(super) struct Postman {
     link: Link,
     hold: Duration,
+    /// Has the streams looked at.
+    look: Arc<Notify>,
     open: bool,
     offers: HashMap<Attempt, Offered>,
     /// Bodies that running attempts may still ask for.
     bodies: HashMap<Attempt, (Scope, Bytes)>,
+    /// What waits for those that were offered in a former life.
+    wanted: HashMap<Attempt, Vec<Message>>,
+    orders: mpsc::WeakUnboundedSender<Order>,
+    heard: mpsc::UnboundedSender<Incoming>,
+    /// To be taken off their lanes.
+    withdrawn: Vec<(Attempt, Scope, String)>,
     lanes: HashSet<Lane>,
     on_the_way: FuturesUnordered<BoxFuture<'static, Done>>,
     /// Attempts whose offer is being taken off its lane: it is not put there again before that is done.
     purging: HashSet<Attempt>,
-    /// How often an attempt was taken back, and when last: NATS would take the next offer for a repeat.
+    /// How often an attempt was taken back or lost, and when last: NATS would take the next offer for a repeat.
     taken_back: HashMap<Attempt, (u32, Instant)>,
     retry_at: Option<Instant>,
 }
@@ -100,13 +111,24 @@ enum Progress {
 }
 
 impl Postman {
-    pub(super) fn new(link: Link, hold: Duration) -> Self {
+    pub(super) fn new(
+        link: Link,
+        hold: Duration,
+        look: Arc<Notify>,
+        orders: mpsc::WeakUnboundedSender<Order>,
+        heard: mpsc::UnboundedSender<Incoming>,
+    ) -> Self {
         Self {
             link,
             hold,
+            look,
             open: false,
             offers: HashMap::new(),
             bodies: HashMap::new(),
+            wanted: HashMap::new(),
+            orders,
+            heard,
+            withdrawn: Vec::new(),
             lanes: HashSet::new(),
             on_the_way: FuturesUnordered::new(),
             purging: HashSet::new(),
@@ -166,17 +188,27 @@ impl Postman {
                 }
             }
             Order::Open { wiped } => {
-                self.open = true;
-                for lane in std::mem::take(&mut self.lanes) {
+                // What was on its way when the connection was lost may not have arrived.
+                let anew = !std::mem::replace(&mut self.open, true);
+                for lane in streams::missing(&self.link, &self.lanes).await {
+                    self.lanes.remove(&lane);
                     self.lane(&lane).await;
                 }
-                for offered in self.offers.values_mut().filter(|o| wiped || o.state == Progress::Sent) {
+                for offered in self.offers.values_mut().filter(|o| wiped || (anew && o.state == Progress::Sent)) {
                     offered.state = Progress::Waiting;
                 }
+                self.take_back();
                 self.publish_waiting().await;
             }
             Order::Closed => self.open = false,
             Order::Body(wanted) => self.give_body(wanted).await,
+            Order::Found(attempt, found) => {
+                let waiting = self.wanted.remove(&attempt).unwrap_or_default();
+                self.bodies.extend(found.map(|found| (attempt, found)));
+                for wanted in waiting {
+                    self.answer(attempt, wanted).await;
+                }
+            }
         }
     }
 
@@ -245,6 +277,7 @@ impl Postman {
         if let Some(offered) = self.offers.get_mut(&attempt) {
             tracing::debug!(job = %attempt.0, why, "an offer is not on its lane yet");
             offered.state = Progress::Waiting;
+            self.look.notify_one();
             self.retry_at.get_or_insert_with(|| Instant::now() + RETRY);
         }
     }
@@ -266,12 +299,32 @@ impl Postman {
         if let Some(Offered { offer, state, .. }) = self.offers.remove(&attempt)
             && state != Progress::Waiting
         {
-            let (link, subject) = (self.link.clone(), self.link.names.lane(&offer.lane, Track::of(offer.band), attempt.0, attempt.1));
             self.purging.insert(attempt);
-            let (times, at) = self.taken_back.entry(attempt).or_insert_with(|| (0, Instant::now()));
-            (*times, *at) = (*times + 1, Instant::now());
+            self.is_gone(attempt);
+            let subject = self.link.names.lane(&offer.lane, Track::of(offer.band), attempt.0, attempt.1);
+            self.withdrawn.push((attempt, offer.lane.scope, subject));
+            self.take_back();
+        }
+        if let Some(worker) = worker {
+            self.tell(self.link.names.control(&worker), &Control::End(attempt.0, attempt.1)).await;
+        }
+    }
+
+    /// NATS would take the next offer of this attempt for a repeat.
+    fn is_gone(&mut self, attempt: Attempt) {
+        let (times, at) = self.taken_back.entry(attempt).or_insert_with(|| (0, Instant::now()));
+        (*times, *at) = (*times + 1, Instant::now());
+    }
+
+    /// Takes withdrawn offers off their lanes, as soon as NATS is there.
+    fn take_back(&mut self) {
+        if !self.open {
+            return;
+        }
+        for (attempt, scope, subject) in std::mem::take(&mut self.withdrawn) {
+            let link = self.link.clone();
             self.on_the_way.push(Box::pin(async move {
-                let stream = link.jetstream.get_stream_no_info(link.names.lanes(offer.lane.scope)).await;
+                let stream = link.jetstream.get_stream_no_info(link.names.lanes(scope)).await;
                 // One that stays is refused when somebody starts it.
                 if let Ok(stream) = stream
                     && let Err(error) = stream.purge().filter(subject).await
@@ -280,9 +333,6 @@ impl Postman {
                 }
                 Done::Purged(attempt)
             }));
-        }
-        if let Some(worker) = worker {
-            self.tell(self.link.names.control(&worker), &Control::End(attempt.0, attempt.1)).await;
         }
     }
 
@@ -332,7 +382,10 @@ impl Postman {
             let found = match stream.get_last_raw_message_by_subject(&self.link.names.lane(&lane, track, attempt.0, attempt.1)).await {
                 Ok(_) => true,
                 Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => false,
-                Err(_) => return,
+                Err(_) => {
+                    self.look.notify_one();
+                    return;
+                }
             };
             let Some(offered) = self.offers.get_mut(&attempt) else { continue };
             offered.state = match (found, offered.state) {
@@ -342,16 +395,35 @@ impl Postman {
             };
             if offered.state == Progress::Waiting {
                 tracing::info!(job = %attempt.0, %lane, "an offer is gone without a word, and is made again");
+                self.is_gone(attempt);
                 self.publish(attempt).await;
             }
         }
     }
 
-    /// A part of a large body, for the worker that has its attempt.
+    /// For the worker that has its attempt. One that was begun before the broker was, or while it was away, is not known
+    /// here; the engine knows it.
     async fn give_body(&mut self, wanted: Message) {
+        let Some((BodyWanted { job, token, .. }, _)) = parsed::<BodyWanted>(&wanted.payload) else { return };
+        let attempt = (job, token);
+        if self.bodies.contains_key(&attempt) {
+            self.answer(attempt, wanted).await;
+            return;
+        }
+        let waiting = self.wanted.entry(attempt).or_default();
+        waiting.push(wanted);
+        if waiting.len() == 1 {
+            let asked = Asked { attempt, orders: Some(self.orders.clone()) };
+            let give = Give::new(move |lane, body| asked.told(lane.scope, body));
+            let _ = self.heard.send(Incoming::Wanted { job, token, give });
+        }
+    }
+
+    /// A part of a large body; nothing of one that there is none of, or that is not for those who may ask there.
+    async fn answer(&mut self, attempt: Attempt, wanted: Message) {
         let Some(reply) = wanted.reply else { return };
-        let Some((BodyWanted { job, token, at }, _)) = parsed::<BodyWanted>(&wanted.payload) else { return };
-        let part = self.bodies.get(&(job, token)).filter(|(scope, _)| *wanted.subject == *self.link.names.body(*scope)).map(|(_, body)| {
+        let Some((BodyWanted { at, .. }, _)) = parsed::<BodyWanted>(&wanted.payload) else { return };
+        let part = self.bodies.get(&attempt).filter(|(scope, _)| *wanted.subject == *self.link.names.body(*scope)).map(|(_, body)| {
             let at = at.min(body.len());
             body.slice(at..body.len().min(at + self.link.room()))
         });
@@ -359,11 +431,46 @@ impl Postman {
     }
 }
 
+/// A question about an attempt's request. Dropped unanswered, it is answered with nothing.
+struct Asked {
+    attempt: Attempt,
+    orders: Option<mpsc::WeakUnboundedSender<Order>>,
+}
+
+impl Asked {
+    fn told(mut self, scope: Scope, body: Body) {
+        let Some(orders) = self.orders.take().and_then(|orders| orders.upgrade()) else { return };
+        let attempt = self.attempt;
+        tokio::spawn(async move {
+            let body = match body {
+                Body::Ready(body) => Ok(body),
+                Body::Stored(source) => source.fetch(attempt.0).await,
+            };
+            let found = body.inspect_err(|why| tracing::error!(job = %attempt.0, %why, "a request cannot be read")).ok();
+            let _ = orders.send(Order::Found(attempt, found.map(|body| (scope, body))));
+        });
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        if let Some(orders) = self.orders.take().and_then(|orders| orders.upgrade()) {
+            let _ = orders.send(Order::Found(self.attempt, None));
+        }
+    }
+}
+
 /// Keeps the streams as they should be, and tells when they are there.
-pub(super) async fn keep_open(link: Link, orders: mpsc::UnboundedSender<Order>, changed: impl Fn(Result<(), Arc<str>>)) {
+pub(super) async fn keep_open(
+    link: Link,
+    orders: mpsc::UnboundedSender<Order>,
+    look: Arc<Notify>,
+    mut changed: impl FnMut(Result<(), Arc<str>>),
+) {
     let mut state = link.state();
     let mut known = Vec::new();
     let mut open = false;
+    let mut epoch = 0;
     loop {
         let now = state.borrow_and_update().clone();
         if !now.up {
@@ -378,14 +485,18 @@ pub(super) async fn keep_open(link: Link, orders: mpsc::UnboundedSender<Order>, 
             continue;
         }
         let first = known.is_empty();
-        match made(&link, &mut known).await {
+        // Those of a server that has come back are brought to what they should be; others are only looked at.
+        let anew = std::mem::replace(&mut epoch, now.epoch) != now.epoch || !open;
+        match made(&link, &mut known, anew).await {
             Ok(new) => {
                 open = true;
                 let _ = orders.send(Order::Open { wiped: new && !first });
                 changed(Ok(()));
                 // Somebody may have cleared up in NATS, so it is looked at again in time.
-                if let Ok(Err(_)) = tokio::time::timeout(LOOK_AGAIN, state.changed()).await {
-                    return;
+                tokio::select! {
+                    change = state.changed() => if change.is_err() { return },
+                    () = look.notified() => tokio::time::sleep(RETRY).await,
+                    () = tokio::time::sleep(LOOK_AGAIN) => {}
                 }
             }
             Err(error) => {
@@ -401,7 +512,7 @@ pub(super) async fn keep_open(link: Link, orders: mpsc::UnboundedSender<Order>, 
     }
 }
 
-async fn made(link: &Link, known: &mut Vec<String>) -> Result<bool, Error> {
+async fn made(link: &Link, known: &mut Vec<String>, anew: bool) -> Result<bool, Error> {
     link.compatible()?;
-    streams::ensure(link, known).await
+    streams::ensure(link, known, anew).await
 }

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::link::lock;
-use super::names::Track;
+use super::names::{Names, Track};
 use super::wire::{GROUP, PullRequest, WORST};
 use super::worker::{Inner, Pulled};
 use crate::transport::{Delivery as _, Place};
@@ -65,6 +65,8 @@ struct LaneTrack {
 #[derive(Debug)]
 enum Answer {
     Offer(Pulled),
+    /// Something came that was no offer, or not a new one.
+    Nothing,
     /// There is no more.
     Empty,
 }
@@ -163,9 +165,10 @@ impl Pulls {
         let mut got = Vec::new();
         if publish(inner, subject, reply, &request).await {
             let until = Instant::now() + ANSWER;
-            while got.len() < n {
+            for _ in 0..n {
                 match tokio::time::timeout_at(until, answered.recv()).await {
                     Ok(Some(Answer::Offer(offer))) => got.push(offer),
+                    Ok(Some(Answer::Nothing)) => {}
                     Ok(Some(Answer::Empty) | None) | Err(_) => break,
                 }
             }
@@ -305,7 +308,13 @@ impl Desk {
     fn brought(&self, message: Message, inner: &Arc<Inner>) {
         let pull = self.counter.fetch_add(1, Ordering::Relaxed);
         let more = message.reply.as_ref().and_then(|reply| reply.rsplit('.').next()).is_some_and(|pending| pending != "0");
-        let Some(offer) = inner.deliver(message, pull) else { return };
+        let consumer = inner.consumer_of(&message);
+        let Some(offer) = inner.deliver(message, pull) else {
+            if let Some((stream, consumer)) = consumer {
+                self.swallowed(&stream, &consumer, inner);
+            }
+            return;
+        };
         let track = Track::of(offer.offer().band);
         let mut state = lock(&self.state);
         let Some(number) = state.numbers.get(&(offer.lane().clone(), track)).copied() else { return };
@@ -315,7 +324,7 @@ impl Desk {
             Some((_, answers)) => match answers.send(Answer::Offer(offer)) {
                 Ok(()) => return,
                 Err(mpsc::error::SendError(Answer::Offer(offer))) => offer,
-                Err(mpsc::error::SendError(Answer::Empty)) => return,
+                Err(mpsc::error::SendError(Answer::Empty | Answer::Nothing)) => return,
             },
             None => {
                 lane.standing = None;
@@ -328,6 +337,24 @@ impl Desk {
             state.lanes[number].maybe = true;
             drop(state);
             drop(offer);
+        }
+    }
+}
+
+impl Desk {
+    /// What came was nothing to run, though it has used up a request.
+    fn swallowed(&self, stream: &str, consumer: &str, inner: &Arc<Inner>) {
+        let names = &inner.link.names;
+        let is = |lane: &LaneTrack| names.lanes(lane.key.0.scope) == stream && Names::consumer(&lane.key.0, lane.key.1) == consumer;
+        let mut state = lock(&self.state);
+        let Some(number) = state.lanes.iter().position(is) else { return };
+        let lane = &mut state.lanes[number];
+        lane.maybe = true;
+        if let Some((_, answers)) = &lane.asked {
+            let _ = answers.send(Answer::Nothing);
+        } else {
+            lane.standing = None;
+            state.wake_for(number);
         }
     }
 }

@@ -39,6 +39,10 @@ impl Quota for NatsQuota {
             let question = QuotaQuestion::Take { account: account.clone(), jobs };
             let payload = serde_json::to_vec(&question).map_err(|e| e.to_string())?;
             loop {
+                // Questions of a connection that is lost are sent when it stands again; leave would be given to nobody then.
+                if !self.link.state().borrow().up {
+                    return Err(format!("NATS at {} is not reachable", self.link.servers()));
+                }
                 let answer = self.link.client.request(self.link.names.quota(), payload.clone().into()).await;
                 let answer = answer.map_err(|e| format!("the broker does not answer: {e}"))?;
                 match serde_json::from_slice(&answer.payload).map_err(|e| e.to_string())? {

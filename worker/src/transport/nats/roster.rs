@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::kv;
 use async_nats::jetstream::stream::StorageType;
-use async_nats::{Client, Message, Subscriber};
+use async_nats::{Client, Message, RequestErrorKind, Subscriber};
 use futures_util::StreamExt as _;
 use pullyard_schemas::fleet::{Card, Hello, Mode, Order, Welcome};
 use pullyard_schemas::{Lane, Scope, WorkerId};
@@ -16,7 +16,7 @@ use tokio_util::sync::DropGuard;
 
 use super::link::{Link, background, lock};
 use super::wire::{Control, Greeting, Obeyed};
-use super::{BrokerSide, Error, Names};
+use super::{BrokerSide, Error, Names, PATIENCE};
 use crate::fleet::{Roster, Seen, Unheeded};
 use crate::limits::Quota;
 use crate::transport::BoxFuture;
@@ -70,9 +70,19 @@ impl Roster for NatsRoster {
     fn order<'a>(&'a self, worker: &'a WorkerId, order: Order) -> BoxFuture<'a, Result<Mode, Unheeded>> {
         Box::pin(async move {
             let silent = |why: String| Unheeded::Silent { worker: worker.clone(), why };
+            // What is said while the connection is lost is sent when it stands again, and nobody wants it done then.
+            if !self.link.state().borrow().up {
+                return Err(silent(format!("NATS at {} is not reachable", self.link.servers())));
+            }
             let payload = serde_json::to_vec(&Control::Order(order)).map_err(|e| silent(e.to_string()))?;
             let answer = self.link.client.request(self.link.names.control(worker), payload.into()).await;
-            let answer = answer.map_err(|e| silent(e.to_string()))?;
+            let answer = answer.map_err(|e| {
+                silent(match e.kind() {
+                    RequestErrorKind::NoResponders => "it is not connected to NATS".to_owned(),
+                    RequestErrorKind::TimedOut => format!("nothing came within {PATIENCE:?}"),
+                    _ => e.to_string(),
+                })
+            })?;
             match serde_json::from_slice(&answer.payload) {
                 Ok(Obeyed::Done(mode)) => Ok(mode),
                 Ok(Obeyed::Refused(why)) => Err(Unheeded::Refused(why)),

@@ -1,9 +1,11 @@
 //! What the broker makes in NATS: streams for lanes and words, and a consumer for each lane and track.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, PriorityPolicy, pull};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, RetentionPolicy, StorageType};
+use futures_util::StreamExt as _;
 use pullyard_schemas::{Lane, Scope};
 
 use super::Error;
@@ -21,22 +23,25 @@ const WRITING: Duration = Duration::from_secs(30);
 /// Words that the broker may have read and not written down.
 const IN_WORK: i64 = 4_096;
 
-/// Makes the streams, or brings them to what they should be. Answers whether those of the lanes are new, so that what was
-/// on them is lost.
-pub(super) async fn ensure(link: &Link, known: &mut Vec<String>) -> Result<bool, Error> {
+/// Makes the streams where they are missing, and with `anew` brings those that are there to what they should be. Answers
+/// whether those of the lanes are new, so that what was on them is lost.
+pub(super) async fn ensure(link: &Link, known: &mut Vec<String>, anew: bool) -> Result<bool, Error> {
     let names = &link.names;
     let mut born = Vec::new();
     for scope in [Scope::Any, Scope::Local] {
-        let info = stream(link, names.lanes(scope), names.all_lanes(scope)).await?;
+        let info = stream(link, names.lanes(scope), names.all_lanes(scope), anew).await?;
         born.push(format!("{} {}", info.config.name, info.created));
     }
-    stream(link, names.words(), names.all_words()).await?;
+    stream(link, names.words(), names.all_words(), anew).await?;
     let new = *known != born;
     *known = born;
     Ok(new)
 }
 
-async fn stream(link: &Link, name: String, subject: String) -> Result<Info, Error> {
+async fn stream(link: &Link, name: String, subject: String, anew: bool) -> Result<Info, Error> {
+    if !anew && let Ok(there) = link.jetstream.get_stream(&name).await {
+        return Ok(there.cached_info().clone());
+    }
     let options = &link.options;
     let config = Config {
         name: name.clone(),
@@ -54,6 +59,21 @@ async fn stream(link: &Link, name: String, subject: String) -> Result<Info, Erro
     };
     let made = link.jetstream.create_or_update_stream(config).await;
     made.map_err(|e| Error::Refused { what: format!("stream {name}"), why: e.to_string() })
+}
+
+/// Those of these lanes that lack a consumer; none where that cannot be said now.
+pub(super) async fn missing(link: &Link, lanes: &HashSet<Lane>) -> Vec<Lane> {
+    let mut there = HashSet::new();
+    for scope in [Scope::Any, Scope::Local] {
+        let Ok(stream) = link.jetstream.get_stream_no_info(link.names.lanes(scope)).await else { return Vec::new() };
+        let mut names = stream.consumer_names();
+        while let Some(name) = names.next().await {
+            let Ok(name) = name else { return Vec::new() };
+            there.insert((scope, name));
+        }
+    }
+    let whole = |lane: &Lane| Track::BOTH.iter().all(|track| there.contains(&(lane.scope, Names::consumer(lane, *track))));
+    lanes.iter().filter(|lane| !whole(lane)).cloned().collect()
 }
 
 /// The consumer that every worker of a lane pulls from, by rank.

@@ -1,14 +1,15 @@
 //! A worker's end: what it holds, what it says, and what it is told.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
+use async_nats::jetstream::message::Info;
 use async_nats::{Message, Subject};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use pullyard_schemas::work::{Offer, Report};
-use pullyard_schemas::{JobId, Lane, Scope, Token, WorkerId};
+use pullyard_schemas::{Failure, FailureKind, JobId, Lane, Scope, Token, WorkerId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -43,6 +44,7 @@ pub(super) struct Inner {
     /// How long a delivery may go without being extended, before it is delivered to somebody else.
     pub(super) hold: Duration,
     held: Mutex<HashMap<Attempt, Held>>,
+    past: Mutex<Past>,
     /// What is sent without waiting for an answer, in order.
     post: mpsc::UnboundedSender<(Subject, Bytes)>,
     pub(super) stop: CancellationToken,
@@ -55,11 +57,56 @@ struct Held {
     cancelled: CancellationToken,
     /// Acknowledges the offer, as long as the attempt's start is not kept.
     on_lane: Option<Subject>,
+    /// Which message it came with.
+    origin: Option<Origin>,
     /// The attempt has been begun.
     started: bool,
     until: Instant,
     /// What it has said, in case that the broker missed it.
     chunks: Vec<Bytes>,
+}
+
+/// A message on a lane, told from every other: by its number in its stream, and when it came there, because a stream
+/// that is made anew counts from one.
+type Origin = (u64, i128);
+
+/// Attempts that were begun here. Their offers are acknowledged without an answer, so that one may come again: because
+/// the connection broke just then, or because NATS did.
+#[derive(Debug, Default)]
+struct Past {
+    begun: HashMap<Attempt, (Origin, Subject)>,
+    order: VecDeque<(Attempt, Instant)>,
+}
+
+/// How long it is known that an attempt was begun: longer than its offer's hold.
+const BEGUN: Duration = Duration::from_secs(600);
+/// For this long its offer's acknowledgement may have to be repeated.
+const ACKNOWLEDGED: Duration = Duration::from_secs(30);
+
+impl Past {
+    fn add(&mut self, attempt: Attempt, origin: Origin, reply: Subject) {
+        let now = Instant::now();
+        while let Some((old, at)) = self.order.front().copied()
+            && now.duration_since(at) > BEGUN
+        {
+            self.order.pop_front();
+            self.begun.remove(&old);
+        }
+        if self.begun.insert(attempt, (origin, reply)).is_none() {
+            self.order.push_back((attempt, now));
+        }
+    }
+
+    fn origin(&self, attempt: Attempt) -> Option<Origin> {
+        self.begun.get(&attempt).map(|(origin, _)| *origin)
+    }
+
+    /// What acknowledges those of late.
+    fn lately(&self) -> Vec<Subject> {
+        let now = Instant::now();
+        let late = self.order.iter().rev().take_while(|(_, at)| now.duration_since(*at) < ACKNOWLEDGED);
+        late.filter_map(|(attempt, _)| self.begun.get(attempt)).map(|(_, reply)| reply.clone()).collect()
+    }
 }
 
 impl WorkerSide {
@@ -76,7 +123,7 @@ impl WorkerSide {
         let (post, letters) = mpsc::unbounded_channel();
         let (orders, ordered) = mpsc::unbounded_channel();
         let stop = CancellationToken::new();
-        let inner = Arc::new(Inner { link, worker, hold, held: Mutex::default(), post, stop: stop.clone() });
+        let inner = Arc::new(Inner { link, worker, hold, held: Mutex::default(), past: Mutex::default(), post, stop: stop.clone() });
         let refused = |what: &str, e: &dyn std::fmt::Display| Error::Refused { what: what.to_owned(), why: e.to_string() };
         let control = inner.link.client.subscribe(inner.link.names.control(&inner.worker)).await.map_err(|e| refused("control", &e))?;
         let pulls = Pulls::start(&inner).await.map_err(|e| refused("pulling", &e))?;
@@ -92,6 +139,7 @@ impl WorkerSide {
         until(Box::pin(send(inner.link.clone(), letters)));
         until(Box::pin(listen(Arc::downgrade(&inner), control, orders)));
         until(Box::pin(beats(Arc::downgrade(&inner), beat)));
+        until(Box::pin(acknowledge_again(Arc::downgrade(&inner))));
         Ok((Arc::new(Self { inner, pulls, _stop: stop.drop_guard() }), ordered))
     }
 
@@ -144,13 +192,41 @@ async fn beats(inner: Weak<Inner>, every: Duration) {
     }
 }
 
+/// What was acknowledged just before the connection broke may not have been heard.
+async fn acknowledge_again(inner: Weak<Inner>) {
+    let Some(mut state) = inner.upgrade().map(|inner| inner.link.state()) else { return };
+    let mut epoch = state.borrow_and_update().epoch;
+    while let Ok(now) = state.wait_for(|now| now.up && now.epoch != epoch).await.map(|now| now.epoch) {
+        epoch = now;
+        let Some(inner) = inner.upgrade() else { return };
+        for reply in lock(&inner.past).lately() {
+            inner.post(reply, Bytes::from_static(b"+ACK"));
+        }
+    }
+}
+
 impl Inner {
     pub(super) fn post(&self, to: impl Into<Subject>, payload: Bytes) {
         let _ = self.post.send((to.into(), payload));
     }
 
+    fn origin_of(&self, message: &Message) -> Option<Origin> {
+        self.with_info(message, |info| (info.stream_sequence, info.published.unix_timestamp_nanos()))
+    }
+
+    /// The stream that a message is from, and the consumer.
+    pub(super) fn consumer_of(&self, message: &Message) -> Option<(String, String)> {
+        self.with_info(message, |info| (info.stream.to_owned(), info.consumer.to_owned()))
+    }
+
+    fn with_info<T>(&self, message: &Message, read: impl FnOnce(Info<'_>) -> T) -> Option<T> {
+        let message = async_nats::jetstream::Message { message: message.clone(), context: self.link.jetstream.clone() };
+        message.info().ok().map(read)
+    }
+
     /// Makes a delivery of an offer that came. `None` when it runs here already, or is nothing of ours; then it is settled.
     pub(super) fn deliver(self: &Arc<Self>, message: Message, pull: u64) -> Option<Pulled> {
+        let origin = self.origin_of(&message);
         let reply = message.reply?;
         let Some((OfferHead { offer, fetch }, tail)) = parsed::<OfferHead>(&message.payload) else {
             tracing::warn!(subject = %message.subject, "an offer cannot be read, and is dropped");
@@ -160,16 +236,27 @@ impl Inner {
         let attempt = (offer.job, offer.token);
         let cancelled = CancellationToken::new();
         let mut held = lock(&self.held);
-        if let Some(running) = held.get_mut(&attempt).filter(|held| held.started) {
-            // It came again because its start could not be told in time.
-            match &mut running.on_lane {
-                Some(on_lane) => *on_lane = reply,
-                None => self.post(reply, Bytes::from_static(b"+ACK")),
+        if let Some(here) = held.get_mut(&attempt) {
+            if here.origin != origin && (here.started || here.until > Instant::now()) {
+                // It is on its lane twice; once is enough.
+                self.post(reply, Bytes::from_static(b"+ACK"));
+                return None;
+            }
+            if here.started {
+                // It came again because its start could not be told in time.
+                here.on_lane = Some(reply);
+                return None;
+            }
+        } else if let Some(begun) = lock(&self.past).origin(attempt) {
+            self.post(reply, Bytes::from_static(b"+ACK"));
+            if Some(begun) != origin {
+                self.say_again(attempt);
             }
             return None;
         }
         let until = Instant::now() + self.hold;
-        held.insert(attempt, Held { pull, cancelled: cancelled.clone(), on_lane: Some(reply), started: false, until, chunks: Vec::new() });
+        let fresh = Held { pull, cancelled: cancelled.clone(), on_lane: Some(reply), origin, started: false, until, chunks: Vec::new() };
+        held.insert(attempt, fresh);
         drop(held);
         let body = match fetch {
             None => Body::Ready(tail),
@@ -178,9 +265,33 @@ impl Inner {
         Some(Pulled { offer, body, cancelled, pull, of: self.clone(), settled: false })
     }
 
+    /// An attempt that has ended here is offered once more by another message: either it is on its lane twice, or NATS lost
+    /// what was said of it. In the first case this word changes nothing; in the second the broker has waited for one.
+    fn say_again(self: &Arc<Self>, (job, token): Attempt) {
+        let failure = Failure::new(FailureKind::Connect, "what the worker said of this attempt was lost with NATS");
+        let report = Report::Failed { failure, charge: None, delivered: true };
+        let head = WordHead { job, token, worker: self.worker.clone(), what: Said::Report { report, parts: 0 } };
+        let (inner, stop) = (self.clone(), self.stop.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                () = inner.leave(job, inner.word_id((job, token), "ends"), framed(&head, b"")) => {}
+                () = stop.cancelled() => {}
+            }
+        });
+    }
+
+    /// NATS takes a word only once within a while.
+    fn word_id(&self, (job, token): Attempt, what: impl std::fmt::Display) -> String {
+        format!("{job}.{token}.{}.{what}", self.worker)
+    }
+
     /// The attempt's start is kept: from now on the log's lease is what counts.
     fn begun(&self, attempt: Attempt) {
-        if let Some(reply) = lock(&self.held).get_mut(&attempt).and_then(|held| held.on_lane.take()) {
+        let begun = lock(&self.held).get_mut(&attempt).and_then(|held| Some((held.on_lane.take()?, held.origin)));
+        if let Some((reply, origin)) = begun {
+            if let Some(origin) = origin {
+                lock(&self.past).add(attempt, origin, reply.clone());
+            }
             self.post(reply, Bytes::from_static(b"+ACK"));
         }
     }
@@ -238,10 +349,11 @@ impl WorkerEnd for WorkerSide {
             let room = self.inner.link.room();
             while tail.len() > room {
                 let part = tail.split_to(room);
-                self.inner.leave(job, format!("{job}.{token}.part.{parts}"), framed(&head(Said::Part(parts)), &part)).await;
+                let id = self.inner.word_id((job, token), format_args!("part.{parts}"));
+                self.inner.leave(job, id, framed(&head(Said::Part(parts)), &part)).await;
                 parts += 1;
             }
-            let id = format!("{job}.{token}.{}.{}", self.inner.worker, if begins { "begins" } else { "ends" });
+            let id = self.inner.word_id((job, token), if begins { "begins" } else { "ends" });
             self.inner.leave(job, id, framed(&head(Said::Report { report, parts }), &tail)).await;
             if begins {
                 self.inner.begun((job, token));
