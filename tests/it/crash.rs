@@ -156,7 +156,7 @@ async fn whatever_was_accepted_survives_being_killed_at_any_moment() {
 }
 
 /// Lists and accounts are the same before and after the read model is made anew, and are what the log's files say.
-async fn the_read_model_is_a_replay(broker: &mut TestBroker) {
+pub(crate) async fn the_read_model_is_a_replay(broker: &mut TestBroker) {
     assert!(broker.terminate().await.success());
     let verified = broker.run(&["log", "verify"]).await;
     assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));

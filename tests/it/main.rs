@@ -17,5 +17,6 @@ mod misbehave;
 mod promises;
 mod shim;
 mod spill;
+mod standstill;
 mod tidy;
 mod workers;

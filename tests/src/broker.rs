@@ -112,6 +112,11 @@ impl TestBroker {
         self.process.pid()
     }
 
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        self.process.runs()
+    }
+
     /// What it has said so far.
     #[must_use]
     pub fn stderr(&self) -> String {

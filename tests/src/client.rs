@@ -127,7 +127,10 @@ pub struct Reply {
 
 impl Reply {
     pub async fn to(request: RequestBuilder) -> Result<Self, reqwest::Error> {
-        let response = request.send().await?;
+        Self::of(request.send().await?).await
+    }
+
+    async fn of(response: Response) -> Result<Self, reqwest::Error> {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         Ok(Self { status, headers, body: response.bytes().await? })
     }
@@ -218,6 +221,16 @@ impl Events {
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()[CONTENT_TYPE], "text/event-stream");
         Self { response, rest: String::new() }
+    }
+
+    /// The stream, or the answer that is none; nothing when nobody answers.
+    pub async fn try_of(request: RequestBuilder) -> Option<Result<Self, Reply>> {
+        let response = request.send().await.ok()?;
+        let is_stream = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == "text/event-stream");
+        if response.status() == 200 && is_stream {
+            return Some(Ok(Self { response, rest: String::new() }));
+        }
+        Reply::of(response).await.ok().map(Err)
     }
 
     #[must_use]

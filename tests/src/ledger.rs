@@ -6,12 +6,26 @@ use serde_json::Value;
 
 use crate::TestBroker;
 
+/// What one attempt of one worker used.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bill {
+    pub token: u64,
+    pub worker: String,
+    /// Of prompt and reply.
+    pub tokens: u64,
+}
+
 /// A job as its events tell it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Story {
     pub events: Vec<String>,
-    /// The submission's last message.
+    /// The submission's first message, or its input, where the log itself has it.
     pub prompt: String,
+    /// The idempotency key.
+    pub key: Option<String>,
+    /// Who had each attempt, by its token.
+    pub leases: BTreeMap<u64, String>,
+    pub bills: Vec<Bill>,
 }
 
 impl Story {
@@ -38,6 +52,31 @@ pub struct Ledger {
     pub jobs: BTreeMap<String, Story>,
     /// Events that bill something.
     pub bills: u64,
+    /// How often a worker came or went.
+    pub moves: u64,
+}
+
+impl Story {
+    fn add(&mut self, line: &Value) {
+        let event = line["event"].as_str().unwrap();
+        self.events.push(event.to_owned());
+        let (token, worker) = (line["token"].as_u64().unwrap_or(0), line["worker"].as_str().map(str::to_owned));
+        match event {
+            "submitted" => {
+                let text = [&line["body"]["messages"][0]["content"], &line["body"]["input"]].into_iter().find_map(Value::as_str);
+                self.prompt = text.unwrap_or_default().to_owned();
+                self.key = line["spec"]["idempotency_key"].as_str().map(str::to_owned);
+            }
+            "leased" => drop(self.leases.insert(token, worker.clone().unwrap_or_default())),
+            _ => {}
+        }
+        if line["charge"].is_object() {
+            let worker = worker.or_else(|| self.leases.get(&token).cloned()).unwrap_or_default();
+            let usage = &line["charge"]["usage"];
+            let tokens = usage["prompt"].as_u64().unwrap_or(0) + usage["completion"].as_u64().unwrap_or(0);
+            self.bills.push(Bill { token, worker, tokens });
+        }
+    }
 }
 
 impl Ledger {
@@ -50,12 +89,11 @@ impl Ledger {
         for (n, line) in std::fs::read_to_string(file).unwrap().lines().enumerate() {
             let line: Value = serde_json::from_str(line).unwrap();
             assert_eq!(line["seq"], n + 1, "the log has no gap");
-            let job = ledger.jobs.entry(line["job"].as_str().unwrap().to_owned()).or_default();
-            let event = line["event"].as_str().unwrap();
-            job.events.push(event.to_owned());
-            if event == "submitted" {
-                job.prompt = line["body"]["messages"][0]["content"].as_str().unwrap_or_default().to_owned();
+            if matches!(line["event"].as_str().unwrap(), "worker_joined" | "worker_left") {
+                ledger.moves += 1;
+                continue;
             }
+            ledger.jobs.entry(line["job"].as_str().unwrap().to_owned()).or_default().add(&line);
             ledger.bills += u64::from(line["charge"].is_object());
         }
         ledger

@@ -23,8 +23,8 @@ use std::time::{Duration, Instant};
 
 pub use broker::{Setup, TestBroker, binary};
 pub use client::{Client, Event, Events, Reply, chat, errors_are_explained};
-pub use ledger::{Ledger, Story};
-pub use model::{Answer, Behaviour, Counts, FakeModel, Full, Seen};
+pub use ledger::{Bill, Ledger, Story};
+pub use model::{Answer, Behaviour, Counts, FakeModel, Full, Seen, Stay};
 pub use nats::{NatsOptions, NatsServer};
 pub use proxy::{ChaosProxy, ProxyCounts};
 pub use wire::{Raw, Wire};
@@ -58,7 +58,13 @@ fn resident(pid: i32) -> u64 {
 /// Dice for a test; the seed is printed, and taken from `PULLYARD_SEED` when it is set.
 #[must_use]
 pub fn dice(test: &str) -> fastrand::Rng {
+    fastrand::Rng::with_seed(seed(test))
+}
+
+/// The seed alone, for a test that needs several dice.
+#[must_use]
+pub fn seed(test: &str) -> u64 {
     let seed = std::env::var("PULLYARD_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
     println!("{test}: PULLYARD_SEED={seed}");
-    fastrand::Rng::with_seed(seed)
+    seed
 }

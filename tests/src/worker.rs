@@ -47,6 +47,16 @@ impl TestWorker {
     }
 
     #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What it is called when it is started the next time.
+    pub fn rename(&mut self, name: &str) {
+        name.clone_into(&mut self.name);
+    }
+
+    #[must_use]
     pub fn config(&self) -> PathBuf {
         self.dir.path().join("worker.yaml")
     }
@@ -69,6 +79,11 @@ impl TestWorker {
     /// The process is gone from one instruction to the next.
     pub fn kill9(&mut self) {
         self.process.kill9();
+    }
+
+    /// How it ended, if it did without being told here.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.process.ended()
     }
 
     /// Waits for its end.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use pullyard_schemas::{JobId, Seq};
+use pullyard_schemas::{JobId, Seq, Token};
 use tokio::sync::{mpsc, oneshot};
 
 use super::handle::{Accepted, Done, End, Ended, Input, Refusal, View};
@@ -49,6 +49,12 @@ pub(super) enum Ack {
     Ended(oneshot::Sender<End>, Ended),
     Changed(Done, Arc<Job>),
     Viewed(oneshot::Sender<Option<View>>, View),
+    /// An attempt has begun; with `awaited` there are readers for whose sake this is not put off.
+    Begun {
+        job: JobId,
+        token: Token,
+        awaited: bool,
+    },
     /// The job has ended: its live output closes.
     Close(JobId),
     /// The transport need not keep the word any longer. One that ended an attempt must not be lost in a power cut; that
@@ -60,11 +66,16 @@ pub(super) enum Ack {
 }
 
 impl Ack {
+    /// Whether somebody waits for it, so that it is not put off until there is more to write.
+    fn hurries(&self) -> bool {
+        !matches!(self, Self::Silent(_) | Self::Kept { ends: false, .. } | Self::Begun { awaited: false, .. })
+    }
+
     /// Whether somebody relies on it, so that it must survive a power cut.
     fn promises(&self) -> bool {
         match self {
             Self::Accepted(..) | Self::Ended(..) | Self::Changed(..) | Self::Viewed(..) | Self::Kept { ends: true, .. } => true,
-            Self::Kept { ends: false, .. } | Self::Taken(..) | Self::Silent(_) | Self::Close(_) => false,
+            Self::Kept { ends: false, .. } | Self::Taken(..) | Self::Silent(_) | Self::Begun { .. } | Self::Close(_) => false,
         }
     }
 }
@@ -83,9 +94,7 @@ pub(super) struct Group {
 impl Group {
     /// Whether somebody waits for it to be written, or it is large enough to go by itself.
     pub(super) fn is_awaited(&self) -> bool {
-        self.retain.is_some()
-            || self.acks.iter().any(|ack| !matches!(ack, Ack::Silent(_) | Ack::Kept { ends: false, .. }))
-            || self.bytes() > UNFLUSHED
+        self.retain.is_some() || self.acks.iter().any(Ack::hurries) || self.bytes() > UNFLUSHED
     }
 
     fn bytes(&self) -> usize {
@@ -310,7 +319,9 @@ fn refuse(acks: &mut Vec<Ack>, why: &Arc<str>, engine: &mpsc::WeakUnboundedSende
             Ack::Silent(job) => tell(job),
             // What cannot be said now is asked again by who wants to know it.
             Ack::Changed(..) | Ack::Viewed(..) => {}
-            other @ (Ack::Accepted(..) | Ack::Taken(..) | Ack::Ended(..) | Ack::Close(_) | Ack::Kept { .. }) => acks.push(other),
+            other @ (Ack::Accepted(..) | Ack::Taken(..) | Ack::Ended(..) | Ack::Begun { .. } | Ack::Close(_) | Ack::Kept { .. }) => {
+                acks.push(other);
+            }
         }
     }
 }
@@ -323,6 +334,7 @@ fn deliver(ack: Ack, hub: &OutputHub) {
         Ack::Ended(answer, ended) => drop(answer.send(Ok(ended))),
         Ack::Changed(answer, job) => drop(answer.send(Ok(job))),
         Ack::Viewed(answer, view) => drop(answer.send(Some(view))),
+        Ack::Begun { job, token, .. } => hub.written(job, token),
         Ack::Close(job) => hub.close(job),
         Ack::Kept { receipt, .. } => receipt.give(),
     }

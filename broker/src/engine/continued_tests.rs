@@ -194,3 +194,17 @@ async fn an_end_whose_start_was_not_heard_goes_behind_what_was_said_before() {
     let story = ["submitted body", "leased ", "checkpointed 1\n", "attempt_failed ", "leased ", "completed 1\n2\n"];
     assert_eq!(logged(&rig, id), story);
 }
+
+#[tokio::test]
+async fn who_can_come_back_reads_of_an_attempt_when_the_log_knows_it() {
+    let rig = rig();
+    let id = submit(&rig, false).await;
+    let mut reader = rig.handle.watch(id).await.unwrap().following();
+    let (first, ..) = next(&rig).await;
+    say(&rig, &*first, &["1"]);
+
+    let Part::Chunk(token, 0, chunk) = reader.next().await else { panic!("the first chunk comes first") };
+
+    assert_eq!((token, &*chunk), (first.offer().token, &b"1"[..]));
+    assert_eq!(logged(&rig, id), ["submitted body", "leased "], "a broker that is killed now does not give the number to another");
+}

@@ -26,7 +26,11 @@ struct Buffer {
     /// Attempts up to this one have ended: what still comes of them is ignored, because the next one goes on behind what
     /// was there when they did.
     sealed: Option<Token>,
+    /// Attempts up to this one are known to the log.
+    written: Option<Token>,
     closed: bool,
+    /// Held by every reader that can come back.
+    followers: Arc<()>,
 }
 
 /// What one attempt said.
@@ -53,6 +57,7 @@ pub struct Subscription {
     live: Arc<Live>,
     token: Option<Token>,
     next: usize,
+    following: Option<Arc<()>>,
 }
 
 impl OutputHub {
@@ -85,6 +90,22 @@ impl OutputHub {
         live.changed.notify_waiters();
     }
 
+    /// The log knows that this attempt has begun, so that no other will ever have its number: readers that can come back may
+    /// have what it says.
+    pub fn written(&self, job: JobId, token: Token) {
+        let Some(live) = self.get(job) else { return };
+        {
+            let mut buffer = live.buffer();
+            buffer.written = buffer.written.max(Some(token));
+        }
+        live.changed.notify_waiters();
+    }
+
+    /// Whether a reader that can come back waits for this job's output.
+    pub fn is_followed(&self, job: JobId) -> bool {
+        self.get(job).is_some_and(|live| Arc::strong_count(&live.buffer().followers) > 1)
+    }
+
     /// Takes no more of this attempt and of those before it; tells how many chunks it had.
     pub fn seal(&self, job: JobId, token: Token) -> u32 {
         let Some(live) = self.get(job) else { return 0 };
@@ -109,6 +130,7 @@ impl OutputHub {
         let mut buffer = live.buffer();
         buffer.parts = parts.into_iter().map(|(token, chunks)| Spoken { token, chunks }).collect();
         buffer.sealed = buffer.parts.last().map(|part| part.token);
+        buffer.written = buffer.sealed;
     }
 
     /// The output up to the end of this attempt, a line for each chunk, and how many they are.
@@ -133,7 +155,7 @@ impl OutputHub {
 
     /// A reader from the start, or `None` when the job has no live output (any more).
     pub fn subscribe(&self, job: JobId) -> Option<Subscription> {
-        self.get(job).map(|live| Subscription { live, token: None, next: 0 })
+        self.get(job).map(|live| Subscription { live, token: None, next: 0, following: None })
     }
 
     fn get(&self, job: JobId) -> Option<Arc<Live>> {
@@ -152,6 +174,15 @@ impl Live {
 }
 
 impl Subscription {
+    /// For a reader that is told which chunk it gets, and may ask for what is behind it when the broker has been killed: it
+    /// gets nothing of an attempt that the log does not know, because another one may have its number then.
+    #[must_use]
+    pub fn following(mut self) -> Self {
+        let followers = self.live.buffer().followers.clone();
+        self.following = Some(followers);
+        self
+    }
+
     /// Goes on behind the chunk that a reader says it has seen.
     pub fn resume(&mut self, token: Token, number: u32) {
         self.token = Some(token);
@@ -174,9 +205,12 @@ impl Subscription {
     /// The next chunk if it is there already.
     pub fn ready(&mut self) -> Option<Part> {
         let buffer = self.live.buffer();
+        let all = buffer.parts.len();
+        let shown = if self.following.is_some() { buffer.parts.partition_point(|part| Some(part.token) <= buffer.written) } else { all };
+        let parts = &buffer.parts[..shown];
         let mut at = 0;
-        if let (Some(token), Some(first)) = (self.token, buffer.parts.first()) {
-            match buffer.parts.iter().position(|part| part.token == token) {
+        if let (Some(token), Some(first)) = (self.token, parts.first()) {
+            match parts.iter().position(|part| part.token == token) {
                 Some(found) => at = found,
                 None => {
                     self.token = None;
@@ -184,7 +218,7 @@ impl Subscription {
                 }
             }
         }
-        for part in buffer.parts.iter().skip(at) {
+        for part in parts.iter().skip(at) {
             if self.token != Some(part.token) {
                 self.token = Some(part.token);
                 self.next = 0;

@@ -76,3 +76,21 @@ fn a_sealed_attempt_that_is_not_kept_is_started_over() {
     say(&hub, job, 3, 0, &["c"]);
     assert_eq!(read(&mut reader), "!3 3.0c ");
 }
+
+#[test]
+fn who_can_come_back_reads_nothing_that_the_log_does_not_know() {
+    let (hub, job) = hub();
+    assert!(!hub.is_followed(job));
+    let (mut passing, mut coming_back) = (hub.subscribe(job).unwrap(), hub.subscribe(job).unwrap().following());
+    assert!(hub.is_followed(job));
+    say(&hub, job, 1, 0, &["a"]);
+    assert_eq!((&*read(&mut passing), &*read(&mut coming_back)), ("1.0a ", ""));
+    hub.written(job, Token(1));
+    assert_eq!(read(&mut coming_back), "1.0a ");
+    say(&hub, job, 2, 0, &["b"]);
+    assert_eq!(read(&mut coming_back), "");
+    hub.written(job, Token(2));
+    assert_eq!(read(&mut coming_back), "!2 2.0b ");
+    drop(coming_back);
+    assert!(!hub.is_followed(job));
+}

@@ -117,6 +117,9 @@ impl Engine {
         if self.jobs.get(&id).is_some_and(|job| job.submitted_seq() <= self.began) {
             self.hear_all(id, token, &worker);
         }
+        if self.jobs.get(&id).is_some_and(|job| job.spec.stream) {
+            self.group.acks.push(Ack::Begun { job: id, token, awaited: self.hub.is_followed(id) });
+        }
     }
 
     /// Has a running attempt's output repeated from its first chunk, for readers that come back.

@@ -46,6 +46,7 @@ impl Engine {
                 self.change(id, Command::Fail { token, worker, failure, charge: Some(charge), delivered: false }, now, None);
             } else if let Some(lease) = kept {
                 self.hear_all(id, lease.token, &lease.worker);
+                self.hub.written(id, lease.token);
             } else {
                 self.place(id, now);
             }

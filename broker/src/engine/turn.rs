@@ -265,7 +265,7 @@ impl Engine {
             Input::List { page, list } => drop(list.send(self.list(page))),
             Input::Stats { stats } => drop(stats.send(self.stats())),
             Input::Watch { job, watch } => {
-                if self.jobs.contains_key(&job) {
+                if self.jobs.get(&job).is_some_and(|job| job.spec.stream) {
                     self.hub.open(job);
                 }
                 drop(watch.send(self.hub.subscribe(job)));

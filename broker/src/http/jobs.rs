@@ -173,7 +173,7 @@ pub(crate) async fn stream(app: Arc<App>, id: &str, headers: &HeaderMap) -> Resu
     let id = parse(id)?;
     let seen = headers.get("last-event-id").and_then(|v| v.to_str().ok()).and_then(place);
     // Subscribe before looking: an end in between is seen by one of the two.
-    let mut chunks = app.engine.watch(id).await;
+    let mut chunks = app.engine.watch(id).await.map(Subscription::following);
     let ended = app.engine.ended(id);
     let found = app.find(id).await?;
     let (frames, body) = mpsc::channel::<Bytes>(64);

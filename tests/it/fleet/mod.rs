@@ -1,9 +1,11 @@
 //! Pullyard over a real nats-server.
 
 mod cancel;
+mod chaos;
 mod conformance;
 mod cut_off;
 mod failure;
+mod hello;
 mod killed;
 mod leaving;
 mod nats;

@@ -1,10 +1,10 @@
-//! What workers say is kept until the broker has written it down.
+//! What workers say, as the transport hands it to the broker.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use pullyard_schemas::work::Report;
-use pullyard_schemas::{Token, WorkerId};
+use pullyard_schemas::{Failure, FailureKind, Token, WorkerId};
 use pullyard_tests::NatsServer;
 use pullyard_worker::transport::conformance::Chunks;
 use pullyard_worker::transport::nats::{BrokerSide, Link, Options, Role, WorkerSide};
@@ -56,4 +56,33 @@ async fn a_word_that_a_broker_died_with_comes_to_the_next_before_the_lease_is_ov
 
     assert_eq!(word, said);
     assert!(since.elapsed() < LEASE / 2, "it took {:?}", since.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_came_too_late_silences_nobody_when_it_ends() {
+    let nats = NatsServer::start().await;
+    let side = async |name: &str| {
+        let link = Link::open(Options::new(&nats.url(), Role::Local)).await.unwrap();
+        WorkerSide::start(link, WorkerId(name.into()), LEASE, LEASE).await.unwrap().0
+    };
+    let (words, mut heard) = mpsc::unbounded_channel();
+    let link = Link::open(Options::new(&nats.url(), Role::Broker)).await.unwrap();
+    let chunks = Arc::new(Chunks::default());
+    let _broker = BrokerSide::start(link, LEASE, words, chunks.clone()).await.unwrap();
+    let (first, late) = (side("first").await, side("late").await);
+    let (job, token) = ("01a1fe17-3e1b-7626-90e5-ba440f059aa3".parse().unwrap(), Token(1));
+    let word = |worker: &str, report| Word { job, token, worker: WorkerId(worker.into()), report, output: "".into() };
+    let started = || Report::Started { backend: "b".into(), model: "m".into() };
+    let failure = Failure::new(FailureKind::Cancelled, "fenced");
+    first.report(word("first", started())).await;
+    late.report(word("late", started())).await;
+    late.report(word("late", Report::Failed { failure, charge: None, delivered: false })).await;
+    for _ in 0..3 {
+        while !matches!(heard.recv().await.unwrap(), Incoming::Word(..)) {}
+    }
+
+    late.output(job, token, 0, "late".into());
+    first.output(job, token, 0, "first".into());
+
+    assert_eq!(timeout(LEASE, chunks.next()).await.expect("a chunk"), Some((job, token, 0, "first".into())));
 }

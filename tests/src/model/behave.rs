@@ -1,7 +1,7 @@
 //! How it answers, well or not.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::openai::{chunk, json_reply, send_tokens, usage, whole};
-use super::{Seen, State};
+use super::{Seen, State, Stay};
 
 /// How a request is answered that is answered well.
 #[derive(Clone, Debug)]
@@ -42,9 +42,9 @@ pub enum Behaviour {
     Refuse(u16, Vec<(&'static str, String)>),
     /// Silence before the first token, for ever.
     Hang,
-    /// So many tokens, and then silence.
+    /// So many tokens of the reply, and then silence.
     StallAfter(usize),
-    /// So many tokens, and then the connection breaks.
+    /// So many tokens of the reply, and then the connection breaks.
     CutAfter(usize),
     /// Bytes that are no reply.
     Garbage,
@@ -81,19 +81,28 @@ impl Behaviour {
 pub(super) struct Visit {
     pub(super) state: Arc<State>,
     pub(super) inside: usize,
+    /// Its place among the stays.
+    number: usize,
     over: bool,
 }
 
 impl Drop for Visit {
     fn drop(&mut self) {
         if !self.over {
+            self.leave(true);
             self.state.counts.send_modify(|c| (c.inside, c.gone) = (c.inside - 1, c.gone + 1));
         }
     }
 }
 
 impl Visit {
-    pub(super) fn enter(state: Arc<State>) -> Self {
+    pub(super) fn enter(state: Arc<State>, seen: Seen) -> Self {
+        let number = {
+            let (mut all, mut stays) = (state.seen.lock().unwrap(), state.stays.lock().unwrap());
+            stays.push(Stay { request: all.len(), from: Instant::now(), until: None, left: false });
+            all.push(seen);
+            all.len() - 1
+        };
         let mut inside = 0;
         state.counts.send_modify(|c| {
             c.seen += 1;
@@ -101,12 +110,18 @@ impl Visit {
             c.highest = c.highest.max(c.inside);
             inside = c.inside;
         });
-        Self { state, inside, over: false }
+        Self { state, inside, number, over: false }
+    }
+
+    fn leave(&self, left: bool) {
+        let stay = &mut self.state.stays.lock().unwrap()[self.number];
+        (stay.until, stay.left) = (Some(Instant::now()), left);
     }
 
     /// Its slot is free before the last byte is sent, as it is at real servers.
     pub(super) fn end(&mut self) {
         self.over = true;
+        self.leave(false);
         self.state.counts.send_modify(|c| (c.inside, c.answered) = (c.inside - 1, c.answered + 1));
     }
 
@@ -143,14 +158,17 @@ impl Visit {
                 json_reply(200, &whole(&seen, how.tokens))
             }
             Behaviour::StallAfter(n) => stream(async move |to| {
-                send_tokens(&seen, 0..n, &to).await;
+                send_tokens(&seen, seen.said..n, &to).await;
                 to.closed().await;
                 drop(self);
             }),
             Behaviour::CutAfter(n) => stream(async move |to| {
-                send_tokens(&seen, 0..n, &to).await;
+                send_tokens(&seen, seen.said..n, &to).await;
                 // The client must have had the time to read what was sent.
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                tokio::select! {
+                    () = tokio::time::sleep(Duration::from_millis(50)) => {}
+                    () = to.closed() => return drop(self),
+                }
                 self.end();
                 let _ = to.send(Err("cut")).await;
             }),
@@ -173,7 +191,7 @@ impl Visit {
             if how.echo {
                 let _ = to.send(Ok(chunk(&seen, &json!({"role": "assistant", "content": seen.prompt}), None))).await;
             }
-            for n in how.from..how.tokens {
+            for n in how.from.max(seen.said)..how.tokens {
                 if how.hold == Some(n) && n > 0 {
                     self.released().await;
                 }

@@ -3,10 +3,12 @@
 mod behave;
 mod openai;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use http_body_util::BodyExt;
@@ -39,6 +41,33 @@ pub struct Seen {
     pub body: Value,
     /// The last message, or else the prompt or the input.
     pub prompt: String,
+    /// Tokens of the reply that the request ends with, at a server that goes on behind them.
+    pub said: usize,
+}
+
+impl Seen {
+    /// A request that ends with the beginning of its reply asks for the rest of it.
+    fn go_on(&mut self) {
+        let Some([.., question, said]) = self.body["messages"].as_array().map(Vec::as_slice) else { return };
+        let (question, text) = (question["content"].as_str().unwrap_or_default(), said["content"].as_str().unwrap_or_default());
+        if said["role"] == "assistant"
+            && let Some(rest) = text.strip_prefix("re ").and_then(|text| text.strip_prefix(question))
+        {
+            (self.said, self.prompt) = (1 + rest.split_whitespace().count(), question.to_owned());
+        }
+    }
+}
+
+/// A request's time in the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stay {
+    /// Its place in [`FakeModel::seen`].
+    pub request: usize,
+    pub from: Instant,
+    /// Nothing while it is here.
+    pub until: Option<Instant>,
+    /// Its client went away before the end.
+    pub left: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,6 +94,8 @@ struct State {
     places: Semaphore,
     gate: Semaphore,
     seen: Mutex<Vec<Seen>>,
+    stays: Mutex<Vec<Stay>>,
+    goes_on: AtomicBool,
     counts: watch::Sender<Counts>,
 }
 
@@ -108,6 +139,8 @@ impl FakeModel {
             places: Semaphore::new(slots.map_or(Semaphore::MAX_PERMITS, |(n, _)| n)),
             gate: Semaphore::new(0),
             seen: Mutex::default(),
+            stays: Mutex::default(),
+            goes_on: AtomicBool::new(false),
             counts: watch::Sender::default(),
         });
         let all = state.clone();
@@ -141,6 +174,19 @@ impl FakeModel {
         self.state.script.lock().unwrap().extend(behaviours);
     }
 
+    /// Whatever was said about requests to come, this is what they meet.
+    pub fn only(&self, behaviour: Behaviour) {
+        self.state.script.lock().unwrap().clear();
+        self.from_now_on(behaviour);
+    }
+
+    /// It goes on behind the beginning of a reply that a request ends with, as a server with a prefill does.
+    #[must_use]
+    pub fn going_on(self) -> Self {
+        self.state.goes_on.store(true, Ordering::Relaxed);
+        self
+    }
+
     /// Lets so many requests go on that hold.
     pub fn release(&self, requests: usize) {
         self.state.gate.add_permits(requests);
@@ -155,6 +201,35 @@ impl FakeModel {
     #[must_use]
     pub fn counts(&self) -> Counts {
         *self.state.counts.borrow()
+    }
+
+    /// The requests that were here when most were. That a client has left is noticed only a little later, when another
+    /// request may be here in its place: so the last so much time of one that was left does not count.
+    #[must_use]
+    pub fn crowd(&self, notice: Duration) -> Vec<Stay> {
+        let stays = self.state.stays.lock().unwrap().clone();
+        let mut changes = Vec::new();
+        for stay in &stays {
+            let until = stay.until.unwrap_or_else(Instant::now);
+            let until = if stay.left { until.checked_sub(notice).unwrap_or(stay.from) } else { until };
+            if until > stay.from {
+                changes.extend([(stay.from, true, stay.request), (until, false, stay.request)]);
+            }
+        }
+        // Who leaves makes room for who comes at the same moment.
+        changes.sort_unstable();
+        let (mut inside, mut most) = (BTreeSet::new(), BTreeSet::new());
+        for (_, comes, request) in changes {
+            if comes {
+                inside.insert(request);
+            } else {
+                inside.remove(&request);
+            }
+            if inside.len() > most.len() {
+                most.clone_from(&inside);
+            }
+        }
+        stays.into_iter().filter(|stay| most.contains(&stay.request)).collect()
     }
 
     #[must_use]
@@ -184,9 +259,11 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
     let body: Value = serde_json::from_slice(&body.to_bytes()).unwrap_or_default();
     let prompt = [body["messages"].as_array().and_then(|m| m.last()).map(|m| &m["content"]), body.get("prompt"), body.get("input")];
     let prompt = prompt.into_iter().flatten().find_map(Value::as_str).unwrap_or_default().to_owned();
-    let seen = Seen { path, body, prompt };
-    state.seen.lock().unwrap().push(seen.clone());
-    let mut visit = Visit::enter(state);
+    let mut seen = Seen { path, body, prompt, said: 0 };
+    if state.goes_on.load(Ordering::Relaxed) {
+        seen.go_on();
+    }
+    let mut visit = Visit::enter(state, seen.clone());
     let behaviour = visit.state.script.lock().unwrap().pop_front();
     let behaviour = behaviour.unwrap_or_else(|| visit.state.usual.lock().unwrap().clone());
     let state = visit.state.clone();

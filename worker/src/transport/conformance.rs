@@ -37,6 +37,13 @@ impl Default for Chunks {
     }
 }
 
+impl Chunks {
+    /// The next one, whenever it comes.
+    pub async fn next(&self) -> Option<(JobId, Token, u32, Bytes)> {
+        self.1.lock().await.recv().await
+    }
+}
+
 impl OutputSink for Chunks {
     fn chunk(&self, job: JobId, token: Token, number: u32, chunk: Bytes) {
         let _ = self.0.send((job, token, number, chunk));

@@ -40,6 +40,8 @@ struct Held {
     offer: Arc<Offer>,
     body: Body,
     until: Instant,
+    /// It was late once and has been given more time.
+    doubted: bool,
     cancelled: CancellationToken,
     /// Tells a redelivered attempt from the delivery that lost it.
     pull: u64,
@@ -105,13 +107,21 @@ impl Inner {
         }
     }
 
-    /// Puts back what nobody extended; answers when to look again.
-    fn reclaim(&mut self, now: Instant) -> Option<Instant> {
+    /// Puts back what nobody extended; answers when to look again. What is late for the first time is given half a hold more:
+    /// the process may have stood still, and whoever holds it has had no more time than this has.
+    fn reclaim(&mut self, now: Instant, hold: Duration) -> Option<Instant> {
         // Extending only makes it later, so most calls have nothing to look through.
         if self.late_from.is_none_or(|at| at > now) {
             return self.late_from;
         }
-        let late: Vec<Attempt> = self.held.iter().filter(|(_, held)| held.until <= now).map(|(attempt, _)| *attempt).collect();
+        let mut late = Vec::new();
+        for (attempt, held) in self.held.iter_mut().filter(|(_, held)| held.until <= now) {
+            if std::mem::replace(&mut held.doubted, true) {
+                late.push(*attempt);
+            } else {
+                held.until = now + hold / 2;
+            }
+        }
         for attempt in late {
             if let Some(held) = self.held.remove(&attempt) {
                 self.put(Waiting { offer: held.offer, body: held.body }, true);
@@ -130,8 +140,8 @@ impl Inner {
                 {
                     self.counter += 1;
                     let attempt = (waiting.offer.job, waiting.offer.token);
-                    let held =
-                        Held { offer: waiting.offer, body: waiting.body, until, cancelled: CancellationToken::new(), pull: self.counter };
+                    let Waiting { offer, body } = waiting;
+                    let held = Held { offer, body, until, doubted: false, cancelled: CancellationToken::new(), pull: self.counter };
                     self.late_from = Some(self.late_from.map_or(until, |at| at.min(until)));
                     self.held.insert(attempt, held);
                     taken.push((attempt, self.counter));
@@ -177,7 +187,7 @@ impl WorkerEnd for EmbeddedTransport {
                 let (woken, look_again) = {
                     let now = Instant::now();
                     let mut inner = self.lock();
-                    let next = inner.reclaim(now);
+                    let next = inner.reclaim(now, self.hold);
                     let taken = inner.take(from, n, now + self.hold);
                     if !taken.is_empty() || now >= deadline {
                         return taken.into_iter().filter_map(|(attempt, pull)| Held::delivery(&inner, attempt, pull, &self.me)).collect();
@@ -276,7 +286,7 @@ impl Delivery for Pulled {
         let until = Instant::now() + transport.hold;
         let mine = match transport.lock().held.get_mut(&self.attempt()) {
             Some(held) if held.pull == self.pull => {
-                held.until = until;
+                (held.until, held.doubted) = (until, false);
                 true
             }
             Some(_) | None => false,

@@ -185,8 +185,8 @@ async fn read_words(
                 let attempt = (whole.word.job, whole.word.token);
                 let ended = !matches!(whole.word.report, Report::Started { .. });
                 let _ = orders.send(Order::Heard { attempt, ended });
-                let worker = || Names::worker(&whole.word.worker);
-                let _ = holds.send(if ended { Holds::Nobody(attempt) } else { Holds::Worker(attempt, worker()) });
+                let worker = Names::worker(&whole.word.worker);
+                let _ = holds.send(if ended { Holds::NotAnyMore(attempt, worker) } else { Holds::Worker(attempt, worker) });
                 let (kept, replies) = (kept.clone(), whole.replies);
                 let receipt = Receipt::new(move || replies.into_iter().for_each(|reply| drop(kept.send(reply))));
                 if heard.send(Incoming::Word(whole.word, receipt)).is_err() {

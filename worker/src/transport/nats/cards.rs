@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use pullyard_schemas::fleet::{Card, Hello, Welcome};
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use super::link::{Link, lock};
 use super::wire::Greeting;
@@ -35,20 +36,23 @@ impl NatsPost {
     }
 }
 
-/// Asks to be let in, for as long as no broker answers, and for `patience` while the name is still another's.
+/// Asks to be let in, for as long as no broker answers, and for `patience` while one says that the name is another's. A
+/// broker that was away gives the other that time anew, and so does this.
 ///
 /// # Errors
 /// When a broker answers that it cannot work with this one, with its reason.
 pub async fn hello(link: &Link, hello: &Hello, patience: Duration) -> Result<Welcome, Error> {
     let payload = Bytes::from(serde_json::to_vec(hello).unwrap_or_default());
-    let begun = tokio::time::Instant::now();
-    let mut said = None;
+    let (mut taken, mut said) = (None, None);
     loop {
         let problem = match link.client.request(link.names.hello(), payload.clone()).await {
-            Err(error) => format!("no broker answers on NATS at {} yet ({error})", link.servers()),
+            Err(error) => {
+                taken = None;
+                format!("no broker answers on NATS at {} yet ({error})", link.servers())
+            }
             Ok(answer) => match serde_json::from_slice(&answer.payload) {
                 Ok(Greeting::In(welcome)) => return Ok(welcome),
-                Ok(Greeting::Later(why)) if begun.elapsed() < patience => why,
+                Ok(Greeting::Later(why)) if taken.get_or_insert_with(Instant::now).elapsed() < patience => why,
                 Ok(Greeting::Out(why) | Greeting::Later(why)) => return Err(Error::NotWelcome(why)),
                 Err(_) => return Err(Error::NotWelcome("the broker answers in a way that this version does not know".to_owned())),
             },

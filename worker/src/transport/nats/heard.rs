@@ -19,8 +19,8 @@ use crate::transport::OutputSink;
 #[derive(Debug)]
 pub(super) enum Holds {
     Worker(Attempt, String),
-    /// It has ended.
-    Nobody(Attempt),
+    /// This worker has ended it, whether it was the one that had it or one that came too late.
+    NotAnyMore(Attempt, String),
 }
 
 /// How soon what is missing is asked for once more.
@@ -65,7 +65,7 @@ pub(super) async fn hear_output(
             },
             Some(holds) = held.recv() => match holds {
                 Holds::Worker(attempt, worker) => follower.begun(attempt, worker),
-                Holds::Nobody(attempt) => drop(follower.attempts.remove(&attempt)),
+                Holds::NotAnyMore(attempt, worker) => follower.ended(attempt, &worker),
             },
         }
     }
@@ -94,6 +94,14 @@ impl Follower {
             for message in std::mem::take(&mut followed.early) {
                 self.chunk(message);
             }
+        }
+    }
+
+    fn ended(&mut self, attempt: Attempt, worker: &str) {
+        if let Entry::Occupied(known) = self.attempts.entry(attempt)
+            && known.get().holder.as_deref().is_none_or(|holder| holder == worker)
+        {
+            known.remove();
         }
     }
 
