@@ -17,15 +17,27 @@ async fn pair(models: &[&str], settings: &str) -> (NatsServer, TestBroker, [Test
     (nats, broker, workers, both)
 }
 
+/// Waits until both workers wait for a job of this model: who has just ended one needs a moment.
+async fn both_wait(nats: &NatsServer, model: &str) {
+    until(&format!("two wait for {model}"), async || {
+        let streams = nats.monitor("/jsz?consumers=true").await;
+        let all = streams["account_details"][0]["stream_detail"].as_array()?;
+        let lanes = all.iter().find(|s| s["name"] == "YARD_v1_LANES_ANY")?["consumer_detail"].as_array()?;
+        (lanes.iter().find(|c| c["name"] == format!("{model}_hi"))?["num_waiting"].as_u64()? >= 2).then_some(())
+    })
+    .await;
+}
+
 fn seen(models: &[FakeModel; 2]) -> usize {
     models.iter().map(|model| model.counts().seen).sum()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_that_wait_the_one_that_has_the_model_gets_the_job() {
-    let (_nats, broker, _workers, models) = pair(&["m", "n"], "slots: 1").await;
+    let (nats, broker, _workers, models) = pair(&["m", "n"], "slots: 1").await;
     let client = broker.client();
     let run = async |model: &str| {
+        both_wait(&nats, model).await;
         let id = client.submit(&chat(model, "x")).await;
         client.job_in(&id, "completed").await["backend"].as_str().unwrap().to_owned()
     };
