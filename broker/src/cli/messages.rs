@@ -32,7 +32,7 @@ impl MessageArgs {
     /// They go to stderr; stdout is for what a person asked for.
     pub(super) fn start(&self) -> anyhow::Result<()> {
         // NATS's client tells each try to connect; what matters of that is said by those who use it.
-        let quiet = if self.log.contains("async_nats") { "" } else { "async_nats=error," };
+        let quiet = if self.log.contains("async_nats") { "" } else { "async_nats=off," };
         let filter = EnvFilter::try_new(format!("{quiet}{}", self.log)).with_context(|| format!("--log {:?} is no filter", self.log))?;
         let messages = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
         match self.log_format {

@@ -51,6 +51,8 @@ pub struct App {
     pub draining: AtomicBool,
     /// Whether every backend has been asked for its models once.
     pub discovered: watch::Receiver<bool>,
+    /// Whether workers can be reached, or why not, where something lies between.
+    pub way: Option<watch::Receiver<Result<(), Arc<str>>>>,
 }
 
 impl App {
@@ -69,9 +71,10 @@ impl App {
         self.live.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Since when the way to the workers is closed, while it is.
-    pub(crate) fn way_closed(&self) -> Option<Timestamp> {
-        self.engine.way_closed()
+    /// Since when the way to the workers is closed, while it is, and why.
+    pub(crate) fn way_closed(&self) -> Option<(Timestamp, Arc<str>)> {
+        let why = || self.way.as_ref().and_then(|way| way.borrow().clone().err());
+        self.engine.way_closed().map(|since| (since, why().unwrap_or_else(|| "it has just come back".into())))
     }
 
     /// Changes what is in force; jobs that were routed keep their decision.

@@ -34,10 +34,10 @@ pub(crate) fn ready(app: &App) -> Result<Response, Error> {
         // Still ready: jobs can be read, watched and cancelled, and no restart would bring a model server back.
         shown["why"] = json!(Unroutable::NothingServed.to_string());
     }
-    if let Some(since) = app.way_closed() {
+    if let Some((since, why)) = app.way_closed() {
         // Still ready: what is accepted is kept, and starts when the way is open again.
         let since = jiff::Timestamp::from_millisecond(i64::try_from(since.0).unwrap_or(i64::MAX)).unwrap_or_default();
-        shown["transport"] = json!(format!("nats is not reachable (since {since}): jobs are accepted and wait"));
+        shown["transport"] = json!(format!("nats is not reachable (since {since}): {why}; jobs are accepted and wait"));
     }
     Ok(reply(StatusCode::OK, &shown))
 }

@@ -128,7 +128,7 @@ impl Yard {
                 (over_nats::open(&config, env, hub.clone()).await?, own)
             }
         };
-        let BrokerLink { end, incoming, roster, reached, way: _way } = link;
+        let BrokerLink { end, incoming, roster, reached, way } = link;
         let parts = engine::Parts {
             log: Box::new(file_log),
             projector,
@@ -158,6 +158,7 @@ impl Yard {
             started: wall_clock(),
             draining: AtomicBool::new(false),
             discovered,
+            way,
         });
         let memory = reached.is_some().then(|| fleet::Memory::open(dir.join("fleet.json")));
         let following = fleet::follow(&app, discovered_now, memory);

@@ -25,6 +25,8 @@ pub struct NatsOptions {
     pub jetstream_extra: String,
     /// Lines at the end of the configuration, such as an `authorization` block.
     pub config_extra: String,
+    /// What the configuration takes from the environment.
+    pub env: Vec<(String, String)>,
 }
 
 /// A server with JetStream and a store of its own, on a port that stays the same; killed when it is dropped.
@@ -34,6 +36,7 @@ pub struct NatsServer {
     dir: TempDir,
     clients: Port,
     monitor: Port,
+    env: Vec<(String, String)>,
     process: Option<Child>,
 }
 
@@ -76,14 +79,14 @@ impl NatsServer {
     pub async fn start_with(options: NatsOptions) -> Self {
         let program = fetch::program().await;
         let dir = tempfile::tempdir().unwrap();
-        let mut server = Self { program, dir, clients: Port::hold(), monitor: Port::hold(), process: None };
+        let mut server = Self { program, dir, clients: Port::hold(), monitor: Port::hold(), env: options.env.clone(), process: None };
         std::fs::write(server.dir.path().join("nats.conf"), server.config(&options)).unwrap();
         server.start_again().await;
         server
     }
 
     fn config(&self, options: &NatsOptions) -> String {
-        let NatsOptions { max_payload, jetstream_extra, config_extra } = options;
+        let NatsOptions { max_payload, jetstream_extra, config_extra, env: _ } = options;
         let (clients, monitor, store) = (self.clients.address, self.monitor.address, self.store());
         let max_payload = max_payload.map(|bytes| format!("max_payload: {bytes}\n")).unwrap_or_default();
         format!(
@@ -185,7 +188,12 @@ impl NatsServer {
         let log: File = OpenOptions::new().create(true).append(true).open(self.log_file())?;
         // Without the accounts and proxies of whoever runs the tests.
         let mut command = Command::new(&self.program);
-        command.env_clear().current_dir(self.dir.path()).arg("--config").arg(self.dir.path().join("nats.conf"));
+        command
+            .env_clear()
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .current_dir(self.dir.path())
+            .arg("--config")
+            .arg(self.dir.path().join("nats.conf"));
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         command.spawn().with_context(|| self.program.display().to_string())
     }

@@ -242,6 +242,10 @@ fn note(changes: &watch::Sender<LinkState>, event: &Event) {
             state.up = false;
         }
         Event::ServerError(error) => complain(state, &error.to_string()),
+        // Somebody may be about to put that right at the server, so it is tried on.
+        Event::ClientError(ClientError::Other(why)) if why == "authorization violation" => {
+            complain(state, "the server refuses the user or its password, token or key");
+        }
         Event::ClientError(ClientError::Other(why)) => complain(state, why),
         Event::ClientError(error) => complain(state, &error.to_string()),
         Event::SlowConsumer(_) => {
