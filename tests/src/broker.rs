@@ -114,7 +114,7 @@ impl TestBroker {
 
     #[must_use]
     pub fn runs(&self) -> bool {
-        self.process.is_some()
+        self.process.runs()
     }
 
     /// What it has said so far.

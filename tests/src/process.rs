@@ -63,6 +63,17 @@ impl Process {
         child.wait().unwrap();
     }
 
+    pub(crate) fn runs(&self) -> bool {
+        self.child.is_some()
+    }
+
+    /// How it ended, if it did without being told here.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        let ended = self.child.as_mut()?.try_wait().unwrap()?;
+        self.child = None;
+        Some(ended)
+    }
+
     /// Waits for its end.
     pub(crate) async fn exited(&mut self) -> ExitStatus {
         let child = self.child.as_mut().unwrap_or_else(|| panic!("the {} does not run", self.name));

@@ -83,11 +83,7 @@ impl TestWorker {
 
     /// How it ended, if it did without being told here.
     pub fn ended(&mut self) -> Option<ExitStatus> {
-        let ended = self.process.as_mut().and_then(|child| child.try_wait().unwrap());
-        if ended.is_some() {
-            self.process = None;
-        }
-        ended
+        self.process.ended()
     }
 
     /// Waits for its end.

@@ -29,10 +29,16 @@ pub(super) enum Manner {
     /// With a deadline.
     Urgent,
     /// On the connection, in one piece; with a key the client comes back for it.
-    Whole { keyed: bool },
-    Streamed { keyed: bool },
+    Whole {
+        keyed: bool,
+    },
+    Streamed {
+        keyed: bool,
+    },
     /// On the connection, and the client leaves.
-    Left { streamed: bool },
+    Left {
+        streamed: bool,
+    },
     Embedded,
 }
 
@@ -56,10 +62,9 @@ impl Manner {
     pub(super) fn may_end(self, state: &str) -> bool {
         match state {
             "completed" => true,
-            "cancelled" => matches!(
-                self,
-                Self::Cancelled | Self::Left { .. } | Self::Whole { keyed: false } | Self::Streamed { keyed: false }
-            ),
+            "cancelled" => {
+                matches!(self, Self::Cancelled | Self::Left { .. } | Self::Whole { keyed: false } | Self::Streamed { keyed: false })
+            }
             "expired" => self == Self::Urgent,
             _ => false,
         }

@@ -96,7 +96,12 @@ fn well() -> Behaviour {
 /// What a request meets: mostly an answer, soon or late.
 fn perhaps(dice: &mut fastrand::Rng) -> Behaviour {
     let answer = |wait, gap| {
-        Behaviour::Answer(Answer { wait: Duration::from_millis(wait), gap: Duration::from_millis(gap), tokens: TOKENS, ..Answer::default() })
+        Behaviour::Answer(Answer {
+            wait: Duration::from_millis(wait),
+            gap: Duration::from_millis(gap),
+            tokens: TOKENS,
+            ..Answer::default()
+        })
     };
     match dice.u8(0..100) {
         0..2 => Behaviour::status(500),
