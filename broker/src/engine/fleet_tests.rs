@@ -262,7 +262,8 @@ async fn an_attempt_whose_start_was_not_heard_counts_and_its_late_start_changes_
     assert_eq!(broker.events(bad).await, ["submitted", "leased", "attempt_failed"]);
     // The offers are taken back, which nobody runs any more, and the late starts withdraw nothing that lives.
     assert_eq!(told, [Told::Withdrawn(good, Token(1), None), Told::Withdrawn(bad, Token(1), None), Told::Offered(bad, Token(2))]);
-    assert!(broker.told().iter().all(|told| *told == Told::Withdrawn(good, Token(1), Some(worker("w")))));
+    let late = [good, bad].map(|job| Told::Withdrawn(job, Token(1), Some(worker("w"))));
+    assert!(broker.told().iter().all(|told| late.contains(told)));
     let lane = broker.handle.stats().await.unwrap().lanes.remove(0);
     assert_eq!((lane.waiting, lane.offered, lane.running), (0, 1, 0));
     broker.stop().await;
