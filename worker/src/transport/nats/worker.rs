@@ -44,8 +44,16 @@ pub(super) struct Inner {
     pub(super) hold: Duration,
     held: Mutex<HashMap<Attempt, Held>>,
     /// What is sent without waiting for an answer, in order.
-    post: mpsc::UnboundedSender<(Subject, Bytes)>,
+    post: mpsc::UnboundedSender<Letter>,
     pub(super) stop: CancellationToken,
+}
+
+#[derive(Debug)]
+struct Letter {
+    to: Subject,
+    /// Who hears that it has been read.
+    answer_to: Option<Subject>,
+    payload: Bytes,
 }
 
 #[derive(Debug)]
@@ -102,9 +110,13 @@ impl WorkerSide {
 }
 
 /// Letters leave in the order in which they were written.
-async fn send(link: Link, mut letters: mpsc::UnboundedReceiver<(Subject, Bytes)>) {
-    while let Some((subject, payload)) = letters.recv().await {
-        if let Err(error) = link.client.publish(subject, payload).await {
+async fn send(link: Link, mut letters: mpsc::UnboundedReceiver<Letter>) {
+    while let Some(Letter { to, answer_to, payload }) = letters.recv().await {
+        let sent = match answer_to {
+            Some(answer_to) => link.client.publish_with_reply(to, answer_to, payload).await,
+            None => link.client.publish(to, payload).await,
+        };
+        if let Err(error) = sent {
             tracing::debug!(%error, "a message was not sent");
         }
     }
@@ -146,7 +158,7 @@ async fn beats(inner: Weak<Inner>, every: Duration) {
 
 impl Inner {
     pub(super) fn post(&self, to: impl Into<Subject>, payload: Bytes) {
-        let _ = self.post.send((to.into(), payload));
+        let _ = self.post.send(Letter { to: to.into(), answer_to: None, payload });
     }
 
     /// Makes a delivery of an offer that came. `None` when it runs here already, or is nothing of ours; then it is settled.
@@ -175,7 +187,7 @@ impl Inner {
             None => Body::Ready(tail),
             Some(size) => Body::Stored(Arc::new(AtBroker { of: self.clone(), token: offer.token, scope: offer.lane.scope, size })),
         };
-        Some(Pulled { offer, body, cancelled, pull, of: self.clone(), settled: false })
+        Some(Pulled { offer, body, cancelled, pull, of: self.clone(), settled: false, back: None })
     }
 
     /// The attempt's start is kept: from now on the log's lease is what counts.
@@ -268,6 +280,8 @@ pub(super) struct Pulled {
     pull: u64,
     of: Arc<Inner>,
     settled: bool,
+    /// Who hears that it is back on its lane.
+    pub(super) back: Option<Subject>,
 }
 
 impl Pulled {
@@ -324,7 +338,8 @@ impl Drop for Pulled {
             self.of.post(reply, Bytes::from_static(b"+ACK"));
         } else if until > Instant::now() {
             // What it has lost is somebody else's to give back.
-            self.of.post(reply, Bytes::from_static(b"-NAK"));
+            let answer_to = self.back.take();
+            let _ = self.of.post.send(Letter { to: reply, answer_to, payload: Bytes::from_static(b"-NAK") });
         }
     }
 }
