@@ -9,8 +9,8 @@ use pullyard_tests::{Behaviour, Events, NatsServer, chat, until};
 use pullyard_worker::transport::conformance::Chunks;
 use pullyard_worker::transport::nats::{BrokerSide, Link, Options, Role, WorkerSide};
 use pullyard_worker::transport::{Incoming, Receipt, Word, WorkerEnd};
-use tokio::sync::mpsc;
 use serde_json::json;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
 use super::rig::Rig;
