@@ -88,6 +88,9 @@ impl Engine {
         self.group.records.push(Record { envelope, body });
         if let Some((lane, since)) = released {
             self.leases.remove(&id);
+            if let Some(job) = self.jobs.get(&id) {
+                self.hub.begin_at(id, job.next_token);
+            }
             self.lanes.entry(lane.clone()).or_default().ended(id, now.since(since).max(busy));
             self.touched.push(lane);
         }

@@ -185,7 +185,7 @@ impl Engine {
             let Some(job) = self.jobs.get(&id) else { continue };
             if job.spec.stream {
                 // Before the attempt can begin, so that its first chunk is not missed.
-                self.hub.open(id);
+                self.hub.open(id, job.next_token);
             }
             let token = job.next_token;
             let said = job.checkpoint.as_deref().map(|kept| self.said(id, kept));

@@ -26,6 +26,8 @@ struct Buffer {
     /// Attempts up to this one have ended: what still comes of them is ignored, because the next one goes on behind what
     /// was there when they did.
     sealed: Option<Token>,
+    /// Attempts before this one are over, whoever still makes one of them.
+    from: Option<Token>,
     /// Attempts up to this one are known to the log.
     written: Option<Token>,
     closed: bool,
@@ -61,9 +63,20 @@ pub struct Subscription {
 }
 
 impl OutputHub {
-    /// From now on chunks of this job are kept until [`Self::close`].
-    pub fn open(&self, job: JobId) {
-        self.lock().entry(job).or_default();
+    /// From now on chunks of this job's attempts from this one on are kept until [`Self::close`].
+    pub fn open(&self, job: JobId, from: Token) {
+        let live = self.lock().entry(job).or_default().clone();
+        let mut buffer = live.buffer();
+        buffer.from = buffer.from.max(Some(from));
+    }
+
+    /// Attempts before this one are over: what still comes of them is another worker's that was given one too, or late, and
+    /// no reader shall have it before the output of the next.
+    pub fn begin_at(&self, job: JobId, from: Token) {
+        if let Some(live) = self.get(job) {
+            let mut buffer = live.buffer();
+            buffer.from = buffer.from.max(Some(from));
+        }
     }
 
     /// Adds a chunk; a repeat, a late one, or one of a job that nobody opened, is ignored.
@@ -71,7 +84,7 @@ impl OutputHub {
         let Some(live) = self.get(job) else { return };
         {
             let mut buffer = live.buffer();
-            if buffer.sealed >= Some(token) || buffer.parts.last().is_some_and(|part| part.token > token) {
+            if Some(token) < buffer.from || buffer.sealed >= Some(token) || buffer.parts.last().is_some_and(|part| part.token > token) {
                 return;
             }
             // An attempt that was not sealed is not gone on behind: this one starts over.
@@ -125,8 +138,7 @@ impl OutputHub {
 
     /// Puts back what a former life of the broker had kept.
     pub fn restore(&self, job: JobId, parts: impl IntoIterator<Item = (Token, Vec<Bytes>)>) {
-        self.open(job);
-        let Some(live) = self.get(job) else { return };
+        let live = self.lock().entry(job).or_default().clone();
         let mut buffer = live.buffer();
         buffer.parts = parts.into_iter().map(|(token, chunks)| Spoken { token, chunks }).collect();
         buffer.sealed = buffer.parts.last().map(|part| part.token);

@@ -2,7 +2,7 @@ use super::*;
 
 fn hub() -> (OutputHub, JobId) {
     let (hub, job) = (OutputHub::default(), JobId::new());
-    hub.open(job);
+    hub.open(job, Token(1));
     (hub, job)
 }
 
@@ -37,6 +37,18 @@ fn an_attempt_that_was_not_sealed_is_started_over() {
     say(&hub, job, 1, 2, &["late"]);
     assert_eq!(read(&mut reader), "!2 2.0a ");
     assert_eq!(read(&mut hub.subscribe(job).unwrap()), "2.0a ");
+}
+
+#[test]
+fn an_attempt_that_is_over_says_nothing_more() {
+    let (hub, job) = hub();
+    let mut reader = hub.subscribe(job).unwrap();
+    hub.begin_at(job, Token(2));
+    say(&hub, job, 1, 0, &["late"]);
+    assert_eq!(read(&mut reader), "");
+    say(&hub, job, 2, 0, &["a"]);
+    hub.open(job, Token(1));
+    assert_eq!(read(&mut reader), "2.0a ");
 }
 
 #[test]

@@ -125,7 +125,7 @@ impl Engine {
     /// Has a running attempt's output repeated from its first chunk, for readers that come back.
     pub(super) fn hear_all(&self, id: JobId, token: Token, worker: &WorkerId) {
         if self.jobs.get(&id).is_some_and(|job| job.spec.stream) {
-            self.hub.open(id);
+            self.hub.open(id, token);
             self.transport.repeat_output(id, token, worker);
         }
     }

@@ -265,8 +265,8 @@ impl Engine {
             Input::List { page, list } => drop(list.send(self.list(page))),
             Input::Stats { stats } => drop(stats.send(self.stats())),
             Input::Watch { job, watch } => {
-                if self.jobs.get(&job).is_some_and(|job| job.spec.stream) {
-                    self.hub.open(job);
+                if let Some(live) = self.jobs.get(&job).filter(|job| job.spec.stream) {
+                    self.hub.open(job, live.lease().map_or(live.next_token, |lease| lease.token));
                 }
                 drop(watch.send(self.hub.subscribe(job)));
             }

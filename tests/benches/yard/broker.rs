@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use tempfile::TempDir;
 
-use crate::child::{Child, free_addr};
+use crate::child::{Child, free_addr, pullyard};
 use crate::wire;
 
 /// When an event counts as written.
@@ -68,12 +68,23 @@ impl Deref for Broker {
 impl Broker {
     /// Starts on a folder, which may hold the log of an earlier run, and returns when it is ready.
     pub(crate) fn start(folder: &Path, setup: Setup) -> anyhow::Result<Self> {
+        let broker = Self::with(folder, setup.durability, &backends(setup))?;
+        broker.await_model()?;
+        Ok(broker)
+    }
+
+    /// The same without a backend of its own; its workers come by way of NATS.
+    pub(crate) fn over_nats(folder: &Path, nats: SocketAddr, durability: Durability) -> anyhow::Result<Self> {
+        Self::with(folder, durability, &format!("nats: {{servers: \"nats://{nats}\"}}\n"))
+    }
+
+    fn with(folder: &Path, durability: Durability, more: &str) -> anyhow::Result<Self> {
         let addr = free_addr()?;
-        let file = configure(folder, addr, setup)?;
+        let file = configure(folder, addr, durability, more)?;
         let messages = folder.join("messages");
         let begun = Instant::now();
         let arguments = ["serve", "--log", "warn", "--config", &file.display().to_string()];
-        let mut child = Child::program(&arguments, addr, File::create(&messages)?)?;
+        let mut child = Child::program(pullyard(), &arguments, addr, File::create(&messages)?)?;
         loop {
             // While it reads its log it accepts connections and answers nothing, so one request spans the whole wait.
             if matches!(wire::ask(addr, "GET", "/readyz", ""), Ok((200, _))) {
@@ -85,13 +96,11 @@ impl Broker {
             std::thread::sleep(Duration::from_millis(1));
         }
         let ready_after = begun.elapsed();
-        let broker = Self { child, ready_after };
-        broker.await_model()?;
-        Ok(broker)
+        Ok(Self { child, ready_after })
     }
 
     /// Waits until the backend has been asked for its models.
-    fn await_model(&self) -> anyhow::Result<()> {
+    pub(crate) fn await_model(&self) -> anyhow::Result<()> {
         let begun = Instant::now();
         while !wire::ask(self.addr, "GET", "/v1/models", "")?.1.contains(crate::load::MODEL) {
             anyhow::ensure!(begun.elapsed() < Duration::from_secs(10), "the broker does not find its backend's model");
@@ -119,21 +128,29 @@ impl Broker {
     }
 }
 
-fn configure(folder: &Path, addr: SocketAddr, setup: Setup) -> anyhow::Result<PathBuf> {
-    let Setup { backend, slots, durability } = setup;
+/// The part of a configuration that names the mock, for a broker or a worker.
+pub(crate) fn backends(setup: Setup) -> String {
+    let Setup { backend, slots, .. } = setup;
+    // A backend that holds its slots must not run into a timeout.
+    format!(
+        "backends:\n\
+         - {{name: bench, adapter: openai, url: \"http://{backend}/v1\", slots: {slots}, timeouts: {{first_token: 2h, attempt: 2h}}}}\n"
+    )
+}
+
+fn configure(folder: &Path, addr: SocketAddr, durability: Durability, more: &str) -> anyhow::Result<PathBuf> {
     let durability = match durability {
         Durability::Flush => "flush",
         Durability::Relaxed => "relaxed",
     };
-    // Two million jobs may wait, and a backend that holds its slots must not run into a timeout.
+    // Two million jobs may wait.
     let text = format!(
         "listen: {addr}\n\
          data: {}\n\
          drain_timeout: 1s\n\
          queue: {{max_jobs: 2000000, max_bytes: 4GB}}\n\
          log: {{durability: {durability}, flush_every: 50ms}}\n\
-         backends:\n\
-         - {{name: bench, adapter: openai, url: \"http://{backend}/v1\", slots: {slots}, timeouts: {{first_token: 2h, attempt: 2h}}}}\n",
+         {more}",
         folder.join("data").display()
     );
     let file = folder.join("pullyard.yaml");

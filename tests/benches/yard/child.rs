@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -39,16 +40,17 @@ impl Child {
         Ok(Self { process, addr })
     }
 
-    /// Starts the program under test, by way of a role that ties its life to ours.
-    pub(crate) fn program(arguments: &[&str], addr: SocketAddr, messages: std::fs::File) -> anyhow::Result<Self> {
+    /// Starts another program, by way of a role that ties its life to ours.
+    pub(crate) fn program(program: &Path, arguments: &[&str], addr: SocketAddr, messages: std::fs::File) -> anyhow::Result<Self> {
         let process = Command::new(std::env::current_exe()?)
             .env(ROLE, "program")
+            .arg(program)
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(messages)
             .spawn()
-            .context("the program under test cannot be started")?;
+            .with_context(|| format!("{} cannot be started", program.display()))?;
         Ok(Self { process, addr })
     }
 
@@ -123,12 +125,18 @@ pub(crate) fn die_with_parent() -> anyhow::Result<()> {
     Ok(set_parent_process_death_signal(Some(Signal::KILL))?)
 }
 
-/// Becomes the program under test, built by cargo with this bench.
+/// The program under test, built by cargo with this bench.
+pub(crate) fn pullyard() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_pullyard-under-test"))
+}
+
+/// Becomes the program that the first argument names.
 pub(crate) fn become_program() -> anyhow::Error {
+    let mut arguments = std::env::args_os().skip(1);
+    let Some(program) = arguments.next() else { return anyhow::anyhow!("which program?") };
     // Nothing of the caller's environment (accounts, proxies, folders) may have a say.
-    let program = env!("CARGO_BIN_EXE_pullyard-under-test");
-    let failed = Command::new(program).args(std::env::args_os().skip(1)).env_clear().exec();
-    anyhow::Error::from(failed).context(program)
+    let failed = Command::new(&program).args(arguments).env_clear().exec();
+    anyhow::Error::from(failed).context(program.display().to_string())
 }
 
 /// A port that was free a moment ago.

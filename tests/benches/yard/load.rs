@@ -194,11 +194,21 @@ pub(crate) struct Turn {
 }
 
 pub(crate) fn turn(target: &Child, load: Load<'_>) -> anyhow::Result<Turn> {
-    let before = target.cpu()?;
-    let done = load.run(target.addr).and_then(Done::whole).with_context(|| format!("load on {}", target.addr))?;
-    target.settle()?;
-    let cpu = target.cpu()?.saturating_sub(before);
-    Ok(Turn { cpu_us: micros(cpu) / done.requests.max(1) as f64, done })
+    let (done, [cpu_us]) = turn_of([target], load)?;
+    Ok(Turn { done, cpu_us })
+}
+
+/// The turn of a target that is several processes, of which the first is asked; with the processor time of each.
+pub(crate) fn turn_of<const N: usize>(target: [&Child; N], load: Load<'_>) -> anyhow::Result<(Done, [f64; N])> {
+    let cpu = || target.iter().map(|child| child.cpu()).collect::<anyhow::Result<Vec<_>>>();
+    let (before, addr) = (cpu()?, target[0].addr);
+    let done = load.run(addr).and_then(Done::whole).with_context(|| format!("load on {addr}"))?;
+    for child in target {
+        child.settle()?;
+    }
+    let after = cpu()?;
+    let each = std::array::from_fn(|nth| micros(after[nth].saturating_sub(before[nth])) / done.requests.max(1) as f64);
+    Ok((done, each))
 }
 
 /// A request to an OpenAI-compatible chat completion.

@@ -10,7 +10,8 @@
 //! The program under test is built with it, in release mode, and is configured as an operator would: by a file. The load
 //! generator is in this process. Everything else is a process of its own (this program again, in another role), so that the
 //! kernel tells what each costs: the broker, the model server ([`mock`]), and what the broker is held against, a bare axum
-//! handler ([`bare`]) and an axum + reqwest proxy ([`passthrough`]).
+//! handler ([`bare`]) and an axum + reqwest proxy ([`passthrough`]). A fleet ([`fleet`]) is three: a broker, a worker, and a
+//! NATS server between them.
 //!
 //! - What is compared takes turns (A B, B A, …) in short rounds, and medians are taken over the rounds: a busy machine disturbs
 //!   a round and not the figure.
@@ -27,10 +28,12 @@
 mod bare;
 mod broker;
 mod child;
+mod fleet;
 mod load;
 mod machine;
 mod measure;
 mod mock;
+mod nats;
 mod passthrough;
 mod report;
 mod stats;
@@ -113,6 +116,9 @@ fn bench() -> anyhow::Result<ExitCode> {
     broker::clean()?;
     let folder = broker::folder()?;
     let mut conditions = machine::conditions(folder.path())?;
+    if chosen.clone().any(|(name, _)| name.starts_with("fleet")) {
+        conditions.push(("NATS", nats::conditions()?));
+    }
     conditions.iter().for_each(|(name, value)| println!("{name}: {value}"));
     let mut run = Run { quick, folder: folder.path(), report: Report::default() };
     let used = machine::Used::now()?;

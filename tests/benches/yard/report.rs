@@ -76,7 +76,8 @@ impl Report {
             "# Benchmarks\n\n\
              Written by `cargo bench -p pullyard-tests`, which measures everything here in one run and replaces this page.\n\
              What is compared takes turns in short rounds, and the figures are medians over the rounds; the ratio is the median of\n\
-             the rounds' ratios. Load generator, backend and target share the machine, so rates are for all of it together.\n\
+             the rounds' ratios. Load generator, backend and target share the machine, so rates are for all of it together;\n\
+             of a fleet, nats-server and the worker are there too.\n\
              How each figure is taken is said in `tests/benches/yard/`.\n\n",
         );
         text.push_str(&self.table());

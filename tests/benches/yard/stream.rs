@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{bail, ensure};
 use tokio::time::{Instant, sleep_until};
 
-use crate::mock::SENT;
+use crate::mock::{SENT, clock_us};
 use crate::stats::{Sample, micros};
 use crate::wire::Connection;
 
@@ -32,6 +32,8 @@ pub(crate) struct Heard {
     /// The gap between two tokens when they arrived, less the gap when they were sent: what the way has done to it. In this the
     /// mock's own unevenness is not contained.
     pub(crate) stretch: Vec<f64>,
+    /// From the sending of each token to its arrival.
+    pub(crate) travel: Vec<f64>,
 }
 
 impl Heard {
@@ -40,6 +42,7 @@ impl Heard {
         self.first_failure = self.first_failure.take().or(other.first_failure);
         self.first_token.extend(other.first_token);
         self.stretch.extend(other.stretch);
+        self.travel.extend(other.travel);
     }
 
     /// How much gaps were changed, in either direction.
@@ -83,7 +86,8 @@ impl Streams<'_> {
     }
 
     async fn listen(&self, mut connection: Connection) -> anyhow::Result<Heard> {
-        let asked = std::time::Instant::now();
+        // The mock's clock is this one too, but an `Instant` does not tell what it is.
+        let (asked, asked_us) = (std::time::Instant::now(), clock_us() as f64);
         connection.send(self.request).await?;
         let status = connection.head().await?;
         let mut text = Vec::new();
@@ -91,7 +95,8 @@ impl Streams<'_> {
             while connection.piece(&mut text).await? {}
             bail!("{status} {}", String::from_utf8_lossy(&text));
         }
-        let mut heard = Heard { stretch: Vec::with_capacity(self.tokens), ..Heard::default() };
+        let room = || Vec::with_capacity(self.tokens);
+        let mut heard = Heard { stretch: room(), travel: room(), ..Heard::default() };
         let (mut before, mut tokens, mut done) = (None, 0, false);
         while connection.piece(&mut text).await? {
             let mut parsed = 0;
@@ -102,6 +107,7 @@ impl Streams<'_> {
                 let Some(sent) = sent_us(event) else { continue };
                 tokens += 1;
                 let at = connection.read_at;
+                heard.travel.push(asked_us + micros(at - asked) - sent);
                 match before.replace((at, sent)) {
                     None => heard.first_token.push(micros(at - asked)),
                     Some((last_at, last_sent)) => heard.stretch.push(micros(at - last_at) - (sent - last_sent)),

@@ -175,3 +175,15 @@ pub(crate) fn ask(addr: SocketAddr, method: &str, path: &str, body: &str) -> any
         }
     }
 }
+
+/// What is at a path, also where the length of the answer is not told before it.
+pub(crate) fn get(addr: SocketAddr, path: &str) -> anyhow::Result<Vec<u8>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut body = Vec::new();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: bench\r\n\r\n");
+        let status = Connection::open(addr).await?.call(request.as_bytes(), &mut body).await?;
+        anyhow::ensure!(status == 200, "{path}: {status}");
+        Ok(body)
+    })
+}

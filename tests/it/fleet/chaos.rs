@@ -32,11 +32,13 @@ struct Scale {
     over: Duration,
     /// The longest that something is paused or cut off.
     longest: Duration,
+    /// Of a hundred replies, so many take seconds.
+    slow: u8,
 }
 
-const SHORT: Scale = Scale { jobs: 1_080, over: Duration::from_secs(25), longest: Duration::from_secs(4) };
+const SHORT: Scale = Scale { jobs: 1_080, over: Duration::from_secs(25), longest: Duration::from_secs(4), slow: 8 };
 /// Some faults last longer than a worker may be silent before it is given up.
-const LONG: Scale = Scale { jobs: 2_400, over: Duration::from_secs(90), longest: Duration::from_secs(12) };
+const LONG: Scale = Scale { jobs: 2_400, over: Duration::from_secs(90), longest: Duration::from_secs(12), slow: 20 };
 
 const CLIENTS: usize = 40;
 /// Within so long every job ends once nothing breaks any more.
@@ -56,7 +58,7 @@ async fn whatever_breaks_every_job_ends_once_and_is_read_as_one_text() {
 
 async fn run(scale: Scale, mut dice: fastrand::Rng) {
     let begun = Instant::now();
-    let mut site = Site::start(&mut dice).await;
+    let mut site = Site::start(scale.slow, &mut dice).await;
     let told = Arc::new(Told::default());
     let storm = Storm::new(scale.longest);
 

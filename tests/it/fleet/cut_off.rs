@@ -74,7 +74,9 @@ async fn the_late_result_of_a_worker_that_was_cut_off_is_billed_and_changes_noth
 async fn a_worker_that_missed_the_cancelling_of_its_job_is_told_again() {
     let (split, id) = Split::start().await;
     let client = split.broker.client();
-    split.network.blackhole();
+    // What is said to nobody is gone, and does not come later as it would out of a black hole.
+    split.network.cut();
+    split.network.until("nobody is connected", |c| c.live == 0).await;
     client.post(&format!("/v1/jobs/{id}/cancel"), &json!({})).await.expect(200);
     assert_eq!(client.job(&id).await["state"], "cancelled");
     assert_eq!(split.models[0].counts().gone, 0);

@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use pullyard_schemas::work::Report;
 use pullyard_schemas::{Failure, FailureKind, Token, WorkerId};
-use pullyard_tests::NatsServer;
+use pullyard_tests::{Behaviour, Events, NatsServer, chat, until};
 use pullyard_worker::transport::conformance::Chunks;
 use pullyard_worker::transport::nats::{BrokerSide, Link, Options, Role, WorkerSide};
 use pullyard_worker::transport::{Incoming, Receipt, Word, WorkerEnd};
+use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
+
+use super::rig::Rig;
 
 const LEASE: Duration = Duration::from_secs(8);
 
@@ -85,4 +88,30 @@ async fn a_worker_that_came_too_late_silences_nobody_when_it_ends() {
     first.output(job, token, 0, "first".into());
 
     assert_eq!(timeout(LEASE, chunks.next()).await.expect("a chunk"), Some((job, token, 0, "first".into())));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_starts_an_attempt_that_is_over_is_not_heard_by_readers() {
+    let rig = Rig::start("slots: 1").await;
+    let client = rig.broker.client();
+    rig.model.then([Behaviour::Refuse(429, vec![("retry-after-ms", "1500".into())])]);
+    let mut body = chat("m", "x");
+    body["stream"] = json!(true);
+    let reader = tokio::spawn(Events::of(client.posting("/v1/chat/completions", &body)));
+    let id = until("the refusal", async || {
+        let job = client.all_jobs().await.pop()?;
+        (job["state"] == "deferred").then(|| job["id"].as_str().unwrap().to_owned())
+    })
+    .await;
+
+    // It was given the first attempt too, and stood still until now.
+    let link = Link::open(Options::new(&rig.nats.url(), Role::Local)).await.unwrap();
+    let (late, _orders) = WorkerSide::start(link, WorkerId("late".into()), LEASE, LEASE).await.unwrap();
+    let (job, token) = (id.parse().unwrap(), Token(1));
+    let report = Report::Started { backend: "b".into(), model: "m".into() };
+    late.report(Word { job, token, worker: WorkerId("late".into()), report, output: "".into() }).await;
+    late.output(job, token, 0, json!({"choices": [{"index": 0, "delta": {"content": "late"}}]}).to_string().into());
+
+    let text: String = reader.await.unwrap().rest().await.iter().map(|event| event.content()).collect();
+    assert_eq!(text, "re x 1 2");
 }

@@ -59,6 +59,11 @@ impl Port {
 }
 
 impl NatsServer {
+    /// The program of the server; fetched once if it is nowhere.
+    pub async fn program() -> PathBuf {
+        fetch::program().await
+    }
+
     /// With nothing special about it.
     pub async fn start() -> Self {
         Self::start_with(NatsOptions::default()).await

@@ -1,6 +1,11 @@
 //! The measurements, in the order in which they run: the quiet ones first, those that leave the disk busy last.
 
 mod backlog;
+mod fleet_backlog;
+mod fleet_interactive;
+mod fleet_jobs;
+mod fleet_single;
+mod fleet_streams;
 mod idle;
 mod jobs;
 mod shim;
@@ -17,14 +22,19 @@ pub(crate) type Measurement = (&'static str, fn(&mut Run<'_>) -> anyhow::Result<
 pub(crate) const ALL: &[Measurement] = &[
     ("idle", idle::run),
     ("single", single::run),
+    ("fleet-single", fleet_single::run),
+    ("fleet-interactive", fleet_interactive::run),
     ("slots", slots::run),
     ("streams-100", streams::hundred),
     ("streams-1000", streams::thousand),
+    ("fleet-streams", fleet_streams::run),
     ("shim", shim::run),
     ("shim-32k", shim::run_large),
+    ("fleet-jobs", fleet_jobs::run),
     ("jobs", jobs::run),
     ("start", start::run),
     ("backlog", backlog::run),
+    ("fleet-backlog", fleet_backlog::run),
 ];
 
 /// Gives each target its turn, in an order that reverses with each round, and the outcomes in the order of the targets.

@@ -25,7 +25,7 @@ pub(super) struct Site {
 }
 
 impl Site {
-    pub(super) async fn start(dice: &mut fastrand::Rng) -> Self {
+    pub(super) async fn start(slow: u8, dice: &mut fastrand::Rng) -> Self {
         let nats = NatsServer::start().await;
         let mut ways = Vec::new();
         for _ in 0..=WORKERS.len() {
@@ -43,7 +43,7 @@ impl Site {
         let (mut models, mut workers) = (Vec::new(), Vec::new());
         for ((name, serves, slots, local), way) in WORKERS.into_iter().zip(&ways[1..]) {
             let model = FakeModel::start().await.going_on().usually(well());
-            model.then(std::iter::repeat_with(|| perhaps(dice)).take(ODD));
+            model.then(std::iter::repeat_with(|| perhaps(slow, dice)).take(ODD));
             let backend = model.backend(
                 &format!("at-{name}"),
                 &format!(
@@ -94,7 +94,7 @@ fn well() -> Behaviour {
 }
 
 /// What a request meets: mostly an answer, soon or late.
-fn perhaps(dice: &mut fastrand::Rng) -> Behaviour {
+fn perhaps(slow: u8, dice: &mut fastrand::Rng) -> Behaviour {
     let answer = |wait, gap| {
         Behaviour::Answer(Answer {
             wait: Duration::from_millis(wait),
@@ -111,7 +111,7 @@ fn perhaps(dice: &mut fastrand::Rng) -> Behaviour {
         9..10 => Behaviour::StallAfter(dice.usize(0..TOKENS)),
         10..11 => Behaviour::Hang,
         11..12 => Behaviour::Garbage,
-        12..20 => answer(dice.u64(100..800), dice.u64(20..200)),
+        n if n < 12 + slow => answer(dice.u64(100..800), dice.u64(20..200)),
         _ => answer(dice.u64(0..40), dice.u64(0..25)),
     }
 }

@@ -4,7 +4,8 @@
 //! - A lane that is thought to have something is asked at once, in the order that the worker wants: an answer comes
 //!   either way. Bells, which the broker rings when it has put something on a lane, tell where that is worth it.
 //! - When all are empty, one request waits on each lane and track. The server gives an offer to the waiting request of
-//!   the best rank. What comes on a second lane while the first is taken goes back at once, to whoever waits next.
+//!   the best rank. What comes on a second lane while the first is taken goes back at once, to whoever waits next; the
+//!   server says when it is there again, because who asks before that is told that there is nothing.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,6 +28,9 @@ use crate::transport::{Delivery as _, Place};
 const STANDING: Duration = Duration::from_secs(30);
 /// How long an answer to a request that does not wait may take.
 const ANSWER: Duration = Duration::from_secs(2);
+/// A lane that was empty so long ago is asked again, whether its bell was heard or not: a worker whose other lanes always
+/// have something would never wait on it.
+const DOUBTED: Duration = Duration::from_secs(1);
 /// How soon a lane is tried again whose consumer the broker has not made yet.
 const MISSING: Duration = Duration::from_millis(500);
 
@@ -56,6 +60,8 @@ struct LaneTrack {
     key: Key,
     /// There may be something.
     maybe: bool,
+    /// There was nothing.
+    empty_at: Instant,
     /// A request waits at the server until then.
     standing: Option<Instant>,
     /// A request that does not wait is being answered: by whom, and where to.
@@ -129,10 +135,12 @@ impl Pulls {
         }
         let number = state.lanes.len();
         state.numbers.insert(key.clone(), number);
-        state.lanes.push(LaneTrack { key, maybe: true, standing: None, asked: None });
+        state.lanes.push(LaneTrack { key, maybe: true, empty_at: Instant::now(), standing: None, asked: None });
         let (desk, link, stop, subject) = (self.0.clone(), inner.link.clone(), inner.stop.clone(), inner.link.names.bell(lane, track));
         tokio::spawn(async move {
             let Ok(mut bell) = link.client.subscribe(subject).await else { return };
+            // It may have been rung before.
+            lock(&desk.state).rung(number);
             loop {
                 tokio::select! {
                     rung = bell.next() => if rung.is_none() { return },
@@ -152,10 +160,10 @@ impl Pulls {
             let mut state = lock(&self.0.state);
             let lane = &mut state.lanes[number];
             // What a waiting request does not bring is not there.
-            if !lane.maybe || lane.asked.is_some() || lane.stands() {
+            if !(lane.maybe || lane.empty_at.elapsed() > DOUBTED) || lane.asked.is_some() || lane.stands() {
                 return Vec::new();
             }
-            lane.maybe = false;
+            (lane.maybe, lane.empty_at) = (false, Instant::now());
             lane.asked = Some((id, answers));
             inner.link.names.pull(&lane.key.0, lane.key.1)
         };
@@ -202,12 +210,13 @@ impl Pulls {
         let rest = std::iter::from_fn(|| woken.try_recv().ok());
         for wake in first.ok().flatten().into_iter().chain(rest) {
             match wake {
-                Wake::Offer(offer) if got.len() < n => got.push(offer),
-                // One too many goes back as it is dropped.
-                Wake::Offer(_) => {}
+                Wake::Offer(offer) => got.push(offer),
                 Wake::Look => look = true,
             }
         }
+        got.sort_by_key(|offer| Track::of(offer.offer().band));
+        // What is too many goes back as it is dropped.
+        got.truncate(n);
         (!got.is_empty() || !look || Instant::now() >= deadline).then_some(got)
     }
 }
@@ -237,6 +246,8 @@ async fn receive(desk: Weak<Desk>, inner: Weak<Inner>, mut deliveries: async_nat
         let (Some(desk), Some(inner)) = (desk.upgrade(), inner.upgrade()) else { return };
         if let Some(status) = message.status {
             desk.told(&message, status, &inner);
+        } else if let Some(number) = desk.back(&message) {
+            lock(&desk.state).rung(number);
         } else {
             desk.brought(message, &inner);
         }
@@ -304,12 +315,18 @@ impl Desk {
         }
     }
 
+    /// The lane that has an offer back.
+    fn back(&self, message: &Message) -> Option<usize> {
+        let number = message.subject.strip_prefix(&self.inbox)?.strip_prefix(".b.")?.parse().ok()?;
+        (number < lock(&self.state).lanes.len()).then_some(number)
+    }
+
     /// An offer has come.
     fn brought(&self, message: Message, inner: &Arc<Inner>) {
         let pull = self.counter.fetch_add(1, Ordering::Relaxed);
         let more = message.reply.as_ref().and_then(|reply| reply.rsplit('.').next()).is_some_and(|pending| pending != "0");
         let consumer = inner.consumer_of(&message);
-        let Some(offer) = inner.deliver(message, pull) else {
+        let Some(mut offer) = inner.deliver(message, pull) else {
             if let Some((stream, consumer)) = consumer {
                 self.swallowed(&stream, &consumer, inner);
             }
@@ -318,6 +335,7 @@ impl Desk {
         let track = Track::of(offer.offer().band);
         let mut state = lock(&self.state);
         let Some(number) = state.numbers.get(&(offer.lane().clone(), track)).copied() else { return };
+        offer.back = Some(format!("{}.b.{number}", self.inbox).into());
         let lane = &mut state.lanes[number];
         lane.maybe |= more;
         let offer = match &lane.asked {
@@ -331,13 +349,10 @@ impl Desk {
                 offer
             }
         };
-        // It is there for whoever looks next, once it has been given back.
         let unwanted = state.give(number, offer);
-        if let Some(offer) = unwanted {
-            state.lanes[number].maybe = true;
-            drop(state);
-            drop(offer);
-        }
+        drop(state);
+        // It is there for whoever looks next.
+        drop(unwanted);
     }
 }
 

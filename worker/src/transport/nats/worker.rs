@@ -46,8 +46,16 @@ pub(super) struct Inner {
     held: Mutex<HashMap<Attempt, Held>>,
     past: Mutex<Past>,
     /// What is sent without waiting for an answer, in order.
-    post: mpsc::UnboundedSender<(Subject, Bytes)>,
+    post: mpsc::UnboundedSender<Letter>,
     pub(super) stop: CancellationToken,
+}
+
+#[derive(Debug)]
+struct Letter {
+    to: Subject,
+    /// Who hears that it has been read.
+    answer_to: Option<Subject>,
+    payload: Bytes,
 }
 
 #[derive(Debug)]
@@ -150,9 +158,13 @@ impl WorkerSide {
 }
 
 /// Letters leave in the order in which they were written.
-async fn send(link: Link, mut letters: mpsc::UnboundedReceiver<(Subject, Bytes)>) {
-    while let Some((subject, payload)) = letters.recv().await {
-        if let Err(error) = link.client.publish(subject, payload).await {
+async fn send(link: Link, mut letters: mpsc::UnboundedReceiver<Letter>) {
+    while let Some(Letter { to, answer_to, payload }) = letters.recv().await {
+        let sent = match answer_to {
+            Some(answer_to) => link.client.publish_with_reply(to, answer_to, payload).await,
+            None => link.client.publish(to, payload).await,
+        };
+        if let Err(error) = sent {
             tracing::debug!(%error, "a message was not sent");
         }
     }
@@ -207,7 +219,7 @@ async fn acknowledge_again(inner: Weak<Inner>) {
 
 impl Inner {
     pub(super) fn post(&self, to: impl Into<Subject>, payload: Bytes) {
-        let _ = self.post.send((to.into(), payload));
+        let _ = self.post.send(Letter { to: to.into(), answer_to: None, payload });
     }
 
     fn origin_of(&self, message: &Message) -> Option<Origin> {
@@ -262,7 +274,7 @@ impl Inner {
             None => Body::Ready(tail),
             Some(size) => Body::Stored(Arc::new(AtBroker { of: self.clone(), token: offer.token, scope: offer.lane.scope, size })),
         };
-        Some(Pulled { offer, body, cancelled, pull, of: self.clone(), settled: false })
+        Some(Pulled { offer, body, cancelled, pull, of: self.clone(), settled: false, back: None })
     }
 
     /// An attempt that has ended here is offered once more by another message: either it is on its lane twice, or NATS lost
@@ -380,6 +392,8 @@ pub(super) struct Pulled {
     pull: u64,
     of: Arc<Inner>,
     settled: bool,
+    /// Who hears that it is back on its lane.
+    pub(super) back: Option<Subject>,
 }
 
 impl Pulled {
@@ -436,7 +450,8 @@ impl Drop for Pulled {
             self.of.post(reply, Bytes::from_static(b"+ACK"));
         } else if until > Instant::now() {
             // What it has lost is somebody else's to give back.
-            self.of.post(reply, Bytes::from_static(b"-NAK"));
+            let answer_to = self.back.take();
+            let _ = self.of.post.send(Letter { to: reply, answer_to, payload: Bytes::from_static(b"-NAK") });
         }
     }
 }
