@@ -233,6 +233,19 @@ impl Schedule {
         self.lanes.ids.get(lane).and_then(|id| self.yards.get(*id as usize)).map_or(0, |yard| yard.waiting)
     }
 
+    /// Whether a job waits that goes before batch jobs by its band.
+    #[must_use]
+    pub fn overtakes_batch(&self, lane: &Lane) -> bool {
+        let yard = self.lanes.ids.get(lane).and_then(|id| self.yards.get(*id as usize));
+        yard.is_some_and(|yard| yard.bands[..Band::Batch as usize].iter().any(|track| track.waiting > 0))
+    }
+
+    /// Whether a job that has waited since then counts as one of an earlier band.
+    #[must_use]
+    pub fn is_aged(&self, since: Timestamp, now: Timestamp) -> bool {
+        self.options.age_after.is_some_and(|age_after| !age_after.is_zero() && now.since(since) >= age_after)
+    }
+
     /// Every lane that ever had a job, with how many wait.
     pub fn lanes(&self) -> impl Iterator<Item = (&Lane, usize)> {
         self.lanes.names.iter().zip(&self.yards).map(|(lane, yard)| (lane, yard.waiting))

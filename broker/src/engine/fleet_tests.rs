@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pullyard_schemas::work::{Offer, Report};
-use pullyard_schemas::{Failure, FailureKind, JobId, Seq, Timestamp, Token, WorkerId};
+use pullyard_schemas::{Band, Failure, FailureKind, JobId, Seq, Timestamp, Token, WorkerId};
 use pullyard_worker::transport::{Body, BrokerEnd, Incoming, Receipt, Word};
 use tokio::sync::{mpsc, oneshot};
 
@@ -467,5 +467,39 @@ async fn what_a_worker_held_is_lost_when_it_leaves_but_for_its_last_words_and_it
     assert_eq!(broker.state(kept).await, "running", "the recovery is not disturbed");
     assert_eq!(broker.handle.get(JobId::NONE).await.map(|view| view.job.id), None);
     assert_eq!(broker.model.job(JobId::NONE).unwrap(), None);
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn offered_batch_jobs_keep_no_interactive_one_from_its_lane_unless_they_are_old() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = open(dir.path());
+    let submit = async |band| {
+        let mut new = new_job(&["a"]);
+        Arc::make_mut(&mut new.spec).band = band;
+        broker.handle.submit(new).await.unwrap().view.job.id
+    };
+    let offers = async || -> Vec<JobId> {
+        broker.caught_up().await;
+        let offered = |told| if let Told::Offered(job, _) = told { Some(job) } else { None };
+        broker.told().into_iter().filter_map(offered).collect()
+    };
+    let batch = [submit(Band::Batch).await, submit(Band::Batch).await];
+    submit(Band::Batch).await;
+    assert_eq!(offers().await, batch, "the lane has two slots");
+    let [first, second] = [submit(Band::Interactive).await, submit(Band::Normal).await];
+    submit(Band::Interactive).await;
+    assert_eq!(offers().await, [first, second], "and no more for those that overtake");
+
+    broker.says(first, 1, "w", started()).await;
+    broker.says(first, 1, "w", completed()).await;
+    assert_eq!(offers().await.len(), 1);
+    let aging = crate::core::schedule::Options { age_after: Some(Duration::from_millis(1)), ..Default::default() };
+    broker.handle.configure(Policy { lease: Duration::from_secs(60), ..Policy::default() }, aging);
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    broker.says(second, 1, "w", started()).await;
+    broker.says(second, 1, "w", completed()).await;
+    submit(Band::Interactive).await;
+    assert_eq!(offers().await, [], "two that are old and one that has overtaken them fill the lane");
     broker.stop().await;
 }

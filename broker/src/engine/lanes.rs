@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use pullyard_schemas::job::{BodyAt, Job};
 use pullyard_schemas::work::Offer;
-use pullyard_schemas::{JobId, Lane, Scope, Seq, Timestamp, Token};
+use pullyard_schemas::{Band, JobId, Lane, Scope, Seq, Timestamp, Token};
 use pullyard_worker::transport::{Body, BodySource, BoxFuture, Give};
 use tokio::sync::oneshot;
 
@@ -72,6 +72,8 @@ pub(super) struct LaneState {
     /// Offered and not started.
     pub(super) offered: usize,
     pub(super) running: usize,
+    /// Of those that are offered, how many are batch jobs.
+    pub(super) batch: usize,
     /// Of those that are offered, how many to local backends alone; and how that goes.
     pub(super) kept: usize,
     pub(super) motion: Motion,
@@ -181,7 +183,8 @@ impl Engine {
     }
 
     fn fill(&mut self, lane: &Lane, now: Timestamp) {
-        for (id, aim) in self.next_offers(lane, now) {
+        for (entry, aim) in self.next_offers(lane, now) {
+            let id = entry.job;
             let Some(job) = self.jobs.get(&id) else { continue };
             if job.spec.stream {
                 // Before the attempt can begin, so that its first chunk is not missed.
@@ -189,7 +192,8 @@ impl Engine {
             }
             let token = job.next_token;
             let said = job.checkpoint.as_deref().map(|kept| self.said(id, kept));
-            self.offered.insert(id, Offered { token, lane: lane.clone(), aim });
+            let batch_since = (entry.band == Band::Batch).then_some(entry.place.queued_at);
+            self.offered.insert(id, Offered { token, lane: lane.clone(), aim, batch_since });
             let scope = if aim == Aim::Kept { Scope::Local } else { lane.scope };
             let offer = Offer {
                 job: id,

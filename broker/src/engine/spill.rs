@@ -1,12 +1,13 @@
 //! Offers to local backends alone, and when they are taken back.
 
-use pullyard_schemas::{JobId, Lane, Scope, Timestamp, Token};
+use pullyard_schemas::{Band, JobId, Lane, Scope, Timestamp, Token};
 
 use std::time::Duration;
 
 use super::lanes::LaneState;
 use super::timers::Timer;
 use super::turn::{Engine, Offered};
+use crate::core::schedule::Entry;
 use crate::core::spill::{self, Aim, Slots, Standing};
 
 impl LaneState {
@@ -36,28 +37,55 @@ impl Engine {
     }
 
     /// Takes from the schedule what is to be offered now, and to whom.
-    pub(super) fn next_offers(&mut self, lane: &Lane, now: Timestamp) -> Vec<(JobId, Aim)> {
+    pub(super) fn next_offers(&mut self, lane: &Lane, now: Timestamp) -> Vec<(Entry, Aim)> {
         let mut offers = Vec::new();
         let (slots, after) = (self.slots_of(lane), self.schedule.spill_after());
         self.halt_if_overdue(lane, after, now);
+        let overtaken = self.overtaken(lane, now);
         let Some(state) = self.lanes.get_mut(lane) else { return offers };
         let mut waiting = self.schedule.waiting(lane);
-        while let Some(aim) = spill::next(&slots, &state.standing(waiting), &state.motion, after, now)
+        let next = |state: &LaneState, waiting, overtakes: bool| {
+            let standing = state.standing(waiting);
+            spill::next(&slots, &standing, &state.motion, after, now).or_else(|| {
+                let standing = Standing {
+                    kept: standing.kept.saturating_sub(overtaken[0]),
+                    free: standing.free.saturating_sub(overtaken[1]),
+                    ..standing
+                };
+                (overtakes && overtaken != [0, 0]).then(|| spill::next(&slots, &standing, &state.motion, after, now)).flatten()
+            })
+        };
+        while let Some(aim) = next(state, waiting, self.schedule.overtakes_batch(lane))
             && let Some(entry) = self.schedule.next(lane, now)
         {
             waiting = waiting.saturating_sub(1);
             state.offered += 1;
+            state.batch += usize::from(entry.band == Band::Batch);
             if aim == Aim::Kept {
                 state.kept += 1;
                 state.motion.moved = now;
             }
-            offers.push((entry.job, aim));
+            offers.push((entry, aim));
         }
         if let Some(at) = state.motion.overdue(&state.standing(waiting), after) {
             self.timers.set(at, JobId::NONE, Timer::Ready);
             self.touched.push(lane.clone());
         }
         offers
+    }
+
+    /// Offered batch jobs that keep no other job from being offered, because it goes before them on the lane: to local
+    /// backends alone, and to all. An aged one is not overtaken.
+    fn overtaken(&self, lane: &Lane, now: Timestamp) -> [usize; 2] {
+        let mut overtaken = [0, 0];
+        if self.lanes.get(lane).is_some_and(|state| state.batch > 0) && self.schedule.overtakes_batch(lane) {
+            for offered in self.offered.values().filter(|offered| offered.lane == *lane) {
+                if offered.batch_since.is_some_and(|since| !self.schedule.is_aged(since, now)) {
+                    overtaken[usize::from(offered.aim != Aim::Kept)] += 1;
+                }
+            }
+        }
+        overtaken
     }
 
     /// Local backends that take nothing have other work, and the cloud need not wait for them.
@@ -101,6 +129,7 @@ impl Engine {
     pub(super) fn not_offered(&mut self, offered: &Offered, now: Timestamp) {
         let state = self.lanes.entry(offered.lane.clone()).or_default();
         state.offered = state.offered.saturating_sub(1);
+        state.batch = state.batch.saturating_sub(usize::from(offered.batch_since.is_some()));
         if offered.aim == Aim::Kept {
             state.kept = state.kept.saturating_sub(1);
             state.motion.moved = now;

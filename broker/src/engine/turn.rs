@@ -139,6 +139,8 @@ pub(super) struct Offered {
     /// The lane that counts it; the job may have been aimed elsewhere since.
     pub(super) lane: Lane,
     pub(super) aim: Aim,
+    /// Since when the job waits, if it is of the band that every other one may overtake on its lane.
+    pub(super) batch_since: Option<Timestamp>,
 }
 
 pub(super) struct Engine {
