@@ -4,6 +4,7 @@
 //! cargo bench -p pullyard-tests                        # everything, about ten minutes; writes BENCHMARKS.md
 //! cargo bench -p pullyard-tests -- --quick             # everything, shorter and rougher; writes nothing
 //! cargo bench -p pullyard-tests -- shim streams        # only what has one of these in its name; writes nothing
+//! cargo bench -p pullyard-tests -- --add fleet         # only this, at the end of BENCHMARKS.md
 //! cargo bench -p pullyard-tests -- --list
 //! ```
 //!
@@ -105,8 +106,8 @@ fn bench() -> anyhow::Result<ExitCode> {
     }
     let (flags, names): (Vec<&str>, Vec<&str>) = arguments.iter().map(String::as_str).partition(|a| a.starts_with('-'));
     let quick = flags.contains(&"--quick");
-    if let Some(unknown) = flags.iter().find(|f| !["--quick", "--list"].contains(f)) {
-        anyhow::bail!("{unknown} is not known; there are --quick, --list and the names of measurements");
+    if let Some(unknown) = flags.iter().find(|f| !["--quick", "--list", "--add"].contains(f)) {
+        anyhow::bail!("{unknown} is not known; there are --quick, --list, --add and the names of measurements");
     }
     let chosen = measure::ALL.iter().filter(|(name, _)| names.is_empty() || names.iter().any(|n| name.contains(n)));
     if flags.contains(&"--list") {
@@ -136,6 +137,9 @@ fn bench() -> anyhow::Result<ExitCode> {
     run.report.print();
     if !quick && names.is_empty() {
         println!("written: {}", run.report.write(&conditions)?.display());
+    }
+    if !quick && flags.contains(&"--add") {
+        println!("written: {}", run.report.add(&names.join(" "), &conditions)?.display());
     }
     Ok(if run.report.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

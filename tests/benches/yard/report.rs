@@ -89,8 +89,22 @@ impl Report {
         self.beside.iter().for_each(|f| text.push_str(&format!("- {f}\n")));
         text.push_str("\n## Conditions\n\n| | |\n|---|---|\n");
         conditions.iter().for_each(|(name, value)| text.push_str(&format!("| {name} | {value} |\n")));
-        let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../BENCHMARKS.md"));
-        std::fs::write(&path, text)?;
-        Ok(path)
+        std::fs::write(PAGE, text)?;
+        Ok(PAGE.into())
+    }
+
+    /// Puts a run of its own at the page's end, in the place of an earlier one of the same choice.
+    pub(crate) fn add(&self, names: &str, conditions: &[(&'static str, String)]) -> anyhow::Result<PathBuf> {
+        let page = std::fs::read_to_string(PAGE)?;
+        let head = format!("\n## Another run: {names}\n");
+        let (before, rest) = page.split_once(&head).unwrap_or((&page, ""));
+        let after = rest.find("\n## Another run: ").map_or("", |at| &rest[at..]);
+        let mut text = format!("{before}{after}{head}\nWritten by `cargo bench -p pullyard-tests -- --add {names}`.\n\n{}\n", self.table());
+        self.beside.iter().for_each(|f| text.push_str(&format!("- {f}\n")));
+        conditions.iter().for_each(|(name, value)| text.push_str(&format!("- {name}: {value}\n")));
+        std::fs::write(PAGE, text)?;
+        Ok(PAGE.into())
     }
 }
+
+const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../BENCHMARKS.md");
