@@ -11,8 +11,8 @@ use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::{LastRawMessageErrorKind, Stream};
 use bytes::Bytes;
-use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use pullyard_schemas::work::Offer;
 use pullyard_schemas::{JobId, Lane, Scope, Token, WorkerId};
 use tokio::sync::{Notify, mpsc};
@@ -85,6 +85,8 @@ pub(super) struct Postman {
     purging: HashSet<Attempt>,
     /// How often an attempt was taken back or lost, and when last: NATS would take the next offer for a repeat.
     taken_back: HashMap<Attempt, (u32, Instant)>,
+    /// Those of lanes that have something new. Rung when it is there, and not before, so that who hears it finds it.
+    bells: HashSet<String>,
     retry_at: Option<Instant>,
 }
 
@@ -133,6 +135,7 @@ impl Postman {
             on_the_way: FuturesUnordered::new(),
             purging: HashSet::new(),
             taken_back: HashMap::new(),
+            bells: HashSet::new(),
             retry_at: None,
         }
     }
@@ -147,15 +150,14 @@ impl Postman {
                     Some(order) => self.carry_out(order).await,
                     None => return,
                 },
-                Some(done) = self.on_the_way.next() => match done {
-                    Done::Published(attempt, done) => self.arrived(attempt, done).await,
-                    Done::Purged(attempt) => {
-                        self.purging.remove(&attempt);
-                        if self.open && self.offers.get(&attempt).is_some_and(|o| o.state == Progress::Waiting) {
-                            self.publish(attempt).await;
-                        }
+                Some(done) = self.on_the_way.next() => {
+                    self.done(done).await;
+                    // The server's answers come in bundles, and one bell tells of all that are on the same lane.
+                    while let Some(Some(done)) = self.on_the_way.next().now_or_never() {
+                        self.done(done).await;
                     }
-                },
+                    self.ring().await;
+                }
                 () = tokio::time::sleep_until(retry.unwrap_or_else(Instant::now)), if retry.is_some() => {
                     self.retry_at = None;
                     self.publish_waiting().await;
@@ -282,16 +284,32 @@ impl Postman {
         }
     }
 
-    async fn arrived(&mut self, attempt: Attempt, done: Result<(), String>) {
+    async fn done(&mut self, done: Done) {
+        match done {
+            Done::Published(attempt, done) => self.arrived(attempt, done),
+            Done::Purged(attempt) => {
+                self.purging.remove(&attempt);
+                if self.open && self.offers.get(&attempt).is_some_and(|o| o.state == Progress::Waiting) {
+                    self.publish(attempt).await;
+                }
+            }
+        }
+    }
+
+    fn arrived(&mut self, attempt: Attempt, done: Result<(), String>) {
         if let Err(why) = done {
             self.failed(attempt, &why);
             return;
         }
         let Some(offered) = self.offers.get_mut(&attempt) else { return };
         offered.state = Progress::OnLane;
-        // Rung when it is there, and not before, so that who hears it finds it.
-        let bell = self.link.names.bell(&offered.offer.lane, Track::of(offered.offer.band));
-        drop(self.link.client.publish(bell, Bytes::new()).await);
+        self.bells.insert(self.link.names.bell(&offered.offer.lane, Track::of(offered.offer.band)));
+    }
+
+    async fn ring(&mut self) {
+        for bell in std::mem::take(&mut self.bells) {
+            drop(self.link.client.publish(bell, Bytes::new()).await);
+        }
     }
 
     async fn withdraw(&mut self, attempt: Attempt, worker: Option<WorkerId>) {
