@@ -1,7 +1,7 @@
-//! The one place that picks status codes, in the envelope that OpenAI's clients parse.
+//! The one place that picks status codes, and the envelope that each API's clients parse.
 
 use axum::body::Body;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use hyper::header::HeaderValue;
 use hyper::{StatusCode, header};
 use pullyard_schemas::job::Kind;
@@ -9,6 +9,7 @@ use pullyard_schemas::{Failure, FailureKind};
 use pullyard_worker::fleet::Unheeded;
 use serde_json::json;
 
+use super::api::Api;
 use crate::core::decide::Rejection;
 use crate::core::policy::Unroutable;
 use crate::engine::Refusal;
@@ -85,8 +86,62 @@ impl Error {
         Self::unavailable(Refusal::Draining.to_string(), 5)
     }
 
+    /// In OpenAI's envelope, all four fields of which are required.
     pub(crate) fn body(&self) -> serde_json::Value {
         json!({"error": {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}})
+    }
+
+    /// In the envelope of this API.
+    pub(crate) fn body_for(&self, api: Api) -> serde_json::Value {
+        match api {
+            Api::OpenAi => self.body(),
+            Api::Ollama => json!({"error": self.message}),
+            Api::Anthropic => json!({"type": "error", "error": {"type": self.anthropic_type(), "message": self.message}}),
+        }
+    }
+
+    fn status_for(&self, api: Api) -> StatusCode {
+        match (api, self.status) {
+            // Anthropic's own word for "too much to do", which is no standard status.
+            (Api::Anthropic, StatusCode::SERVICE_UNAVAILABLE) => StatusCode::from_u16(529).unwrap_or(self.status),
+            (Api::Anthropic | Api::Ollama | Api::OpenAi, status) => status,
+        }
+    }
+
+    /// As <https://platform.claude.com/docs/en/api/errors> has them.
+    fn anthropic_type(&self) -> &'static str {
+        match self.status.as_u16() {
+            401 => "authentication_error",
+            402 => "billing_error",
+            403 => "permission_error",
+            404 => "not_found_error",
+            413 => "request_too_large",
+            429 => "rate_limit_error",
+            503 | 529 => "overloaded_error",
+            504 => "timeout_error",
+            400..=499 => "invalid_request_error",
+            _ => "api_error",
+        }
+    }
+
+    pub(crate) fn response_for(self, api: Api) -> Response {
+        let mut response = Response::new(Body::from(self.body_for(api).to_string()));
+        *response.status_mut() = self.status_for(api);
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if let Some(allowed) = self.allow {
+            headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if self.over {
+            headers.insert("x-should-retry", HeaderValue::from_static("false"));
+        }
+        response
     }
 }
 
@@ -193,28 +248,6 @@ impl Error {
     }
 }
 
-impl IntoResponse for Error {
-    fn into_response(self) -> Response {
-        let mut response = Response::new(Body::from(self.body().to_string()));
-        *response.status_mut() = self.status;
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if let Some(seconds) = self.retry_after {
-            headers.insert(header::RETRY_AFTER, seconds.into());
-        }
-        if let Some(allowed) = self.allow {
-            headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
-        }
-        if self.status == StatusCode::UNAUTHORIZED {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        }
-        if self.over {
-            headers.insert("x-should-retry", HeaderValue::from_static("false"));
-        }
-        response
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -222,7 +255,7 @@ mod tests {
     use super::*;
 
     fn head(error: Error, name: &str) -> Option<String> {
-        error.into_response().headers().get(name).map(|value| value.to_str().unwrap().to_owned())
+        error.response_for(Api::OpenAi).headers().get(name).map(|value| value.to_str().unwrap().to_owned())
     }
 
     #[test]

@@ -11,15 +11,24 @@ use pullyard_schemas::job::{Job, Kind, Outcome, State};
 use pullyard_schemas::{Band, JobId, Token};
 use tokio::sync::{mpsc, oneshot};
 
+use super::encode::Encoder;
 use super::error::Error;
+use super::fields::Fields;
 use super::intake::{self, Arrival};
 use super::{App, Request, fields};
 use crate::engine::{End, Ended, Handle, Part, Refusal, Subscription};
 
-/// Runs a request of OpenAI's and answers with what comes of it, as a stream where that was asked.
-pub(crate) async fn answer(app: Arc<App>, request: Request, kind: Kind) -> Result<Response, Error> {
+/// Runs a request whose body has OpenAI's shape and answers with what comes of it, as a stream where that was asked. What the
+/// client's own API makes of that is the encoder's, which is made once the body could be read.
+pub(crate) async fn answer(
+    app: Arc<App>,
+    request: Request,
+    kind: Kind,
+    encoder: impl FnOnce(&Fields<'_>) -> Box<dyn Encoder>,
+) -> Result<Response, Error> {
     app.discovered().await;
     let fields = fields::read(&request.body)?;
+    let encoder = encoder(&fields);
     // A retry with a key waits for the first job, which is not this connection's to cancel.
     let keep = request.idempotency_key.is_some() || request.keep_on_leave.unwrap_or(app.live_config().keep_on_leave);
     let arrival = Arrival {
@@ -31,19 +40,18 @@ pub(crate) async fn answer(app: Arc<App>, request: Request, kind: Kind) -> Resul
         default_band: Band::Interactive,
     };
     let streamed = kind != Kind::Embedding && fields.stream == Some(true);
-    let usage = fields.stream_options.as_ref().is_some_and(|o| o.include_usage);
     let new = intake::new_job(&app, request.body.clone(), &fields, &arrival, app.now())?;
     drop(fields);
     if let Some(id) = app.repeated(&new).await? {
         let ended = app.ended_from_log(id).await?;
-        return if streamed { completed_stream(&ended, usage) } else { completed_whole(&ended) };
+        return if streamed { completed_stream(&ended, encoder) } else { completed_whole(&ended, encoder) };
     }
     let id = new.id;
     let mut leaver = Leaver { engine: app.engine.clone(), job: (!keep).then_some(id) };
     if !streamed && request.idempotency_key.is_none() {
         let ended = app.engine.run(new).await;
         leaver.job = None;
-        return completed_whole(&ended.unwrap_or(Err(Refusal::Draining))?);
+        return completed_whole(&ended.unwrap_or(Err(Refusal::Draining))?, encoder);
     }
     // A client that streams is told the job's id in the headers; one that does not hears nothing before the end.
     let (accepted, ended) = app.engine.submit_and_wait(new, streamed);
@@ -56,7 +64,7 @@ pub(crate) async fn answer(app: Arc<App>, request: Request, kind: Kind) -> Resul
         Err(_) => return Err(Error::stopping()),
     };
     let waiting = Waiting { job: accepted.view.job, ended, leaver };
-    if streamed { stream(app, waiting, usage).await } else { whole(&app, waiting).await }
+    if streamed { stream(app, waiting, encoder).await } else { whole(&app, waiting, encoder).await }
 }
 
 /// A job and the connection that waits for it.
@@ -94,13 +102,13 @@ impl Drop for Leaver {
     }
 }
 
-async fn whole(app: &App, mut waiting: Waiting) -> Result<Response, Error> {
+async fn whole(app: &App, mut waiting: Waiting, encoder: Box<dyn Encoder>) -> Result<Response, Error> {
     let ended = waiting.end(app).await?;
-    completed_whole(&ended)
+    completed_whole(&ended, encoder)
 }
 
-fn completed_whole(ended: &Ended) -> Result<Response, Error> {
-    let output = completed(ended)?;
+fn completed_whole(ended: &Ended, mut encoder: Box<dyn Encoder>) -> Result<Response, Error> {
+    let output = encoder.whole(ended, completed(ended)?)?;
     let mut response = Response::new(Body::from(output));
     headers(&mut response, &ended.job, ended.job.attempts, "application/json");
     Ok(response)
@@ -149,7 +157,7 @@ fn headers(response: &mut Response, job: &Job, attempts: u32, kind: &'static str
 }
 
 /// Nothing is sent until the first chunk, the end, or the hold's end: until then an error has its own status code.
-async fn stream(app: Arc<App>, mut waiting: Waiting, usage: bool) -> Result<Response, Error> {
+async fn stream(app: Arc<App>, mut waiting: Waiting, mut encoder: Box<dyn Encoder>) -> Result<Response, Error> {
     let live = app.live_config();
     let mut chunks = app.engine.watch(waiting.job.id).await;
     let mut first = None;
@@ -163,7 +171,7 @@ async fn stream(app: Arc<App>, mut waiting: Waiting, usage: bool) -> Result<Resp
                 Part::Restart(_) => {}
                 Part::Closed => chunks = None,
             },
-            end = waiting.end(&app) => return completed_stream(&end?, usage),
+            end = waiting.end(&app) => return completed_stream(&end?, encoder),
             () = &mut hold => break,
         }
     }
@@ -171,16 +179,19 @@ async fn stream(app: Arc<App>, mut waiting: Waiting, usage: bool) -> Result<Resp
     let mut response = Response::new(Body::from_stream(Frames(body)));
     // The job is as it was taken; the first chunk tells which attempt it is from, and not at which backend.
     let attempts = first.as_ref().map_or(0, |(token, ..)| token.0);
-    headers(&mut response, &waiting.job, attempts, "text/event-stream");
+    headers(&mut response, &waiting.job, attempts, encoder.stream_type());
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     tokio::spawn(async move {
-        let seen = first.as_ref().map(|(token, number, _)| (*token, *number));
-        if let Some((_, _, data)) = first
-            && frames.send(frame(&data, usage)).await.is_err()
-        {
-            return;
+        let mut seen = None;
+        let mut out = Vec::new();
+        encoder.begin(&waiting.job, &mut out);
+        if let Some((token, number, data)) = first {
+            seen = Some((token, number));
+            encoder.chunk(&data, &mut out);
         }
-        pump(&app, waiting, chunks, seen, frames, usage).await;
+        if send(&frames, &mut out).await {
+            pump(&app, waiting, chunks, seen, &frames, &mut *encoder).await;
+        }
     });
     Ok(response)
 }
@@ -191,18 +202,22 @@ async fn pump(
     mut waiting: Waiting,
     mut chunks: Option<Subscription>,
     mut seen: Option<(Token, u32)>,
-    frames: mpsc::Sender<Bytes>,
-    usage: bool,
+    frames: &mpsc::Sender<Bytes>,
+    encoder: &mut dyn Encoder,
 ) {
     let keep_alive = app.live_config().keep_alive;
+    let mut out = Vec::new();
     loop {
-        let send = tokio::select! {
+        tokio::select! {
             biased;
             part = next(&mut chunks) => match part {
-                Part::Chunk(token, number, data) => { seen = Some((token, number)); frame(&data, usage) }
+                Part::Chunk(token, number, data) => {
+                    seen = Some((token, number));
+                    encoder.chunk(&data, &mut out);
+                }
                 // Only what has no text in it is ever said again.
-                Part::Restart(_) => continue,
-                Part::Closed => { chunks = None; continue }
+                Part::Restart(_) => {}
+                Part::Closed => chunks = None,
             },
             end = waiting.end(app) => {
                 // What came between the last look and the end.
@@ -210,38 +225,43 @@ async fn pump(
                     match part {
                         Part::Chunk(token, number, data) => {
                             seen = Some((token, number));
-                            if frames.send(frame(&data, usage)).await.is_err() {
-                                return;
-                            }
+                            encoder.chunk(&data, &mut out);
                         }
                         Part::Restart(_) => {}
                         Part::Closed => break,
                     }
-                }
-                let end = end.and_then(|end| completed(&end).map(|_| end));
-                if let Ok(end) = &end {
-                    // The last of it may still be on its way, or lost; the log has all of it.
-                    for (_, _, line) in super::jobs::unread(&end.job, &end.output, seen).lines {
-                        let frame = frame(line, usage);
-                        if !frame.is_empty() && frames.send(frame).await.is_err() {
-                            return;
-                        }
+                    if !send(frames, &mut out).await {
+                        return;
                     }
                 }
-                let last = match end {
-                    Ok(_) => Bytes::from_static(b"data: [DONE]\n\n"),
-                    Err(error) => Bytes::from(format!("data: {}\n\n", error.body())),
-                };
-                let _ = frames.send(last).await;
+                match end.and_then(|end| completed(&end).map(|_| end)) {
+                    Ok(end) => {
+                        // The last of it may still be on its way, or lost; the log has all of it.
+                        for (_, _, line) in super::jobs::unread(&end.job, &end.output, seen).lines {
+                            encoder.chunk(line, &mut out);
+                            if !send(frames, &mut out).await {
+                                return;
+                            }
+                        }
+                        encoder.end(&end, &mut out);
+                    }
+                    Err(error) => encoder.failed(&error, &mut out),
+                }
+                send(frames, &mut out).await;
                 return;
             }
             () = frames.closed() => return,
-            () = tokio::time::sleep(keep_alive) => Bytes::from_static(b": waiting\n\n"),
-        };
-        if !send.is_empty() && frames.send(send).await.is_err() {
+            () = tokio::time::sleep(keep_alive) => encoder.waiting(&mut out),
+        }
+        if !send(frames, &mut out).await {
             return;
         }
     }
+}
+
+/// `false` when the client has left.
+async fn send(frames: &mpsc::Sender<Bytes>, out: &mut Vec<u8>) -> bool {
+    out.is_empty() || frames.send(std::mem::take(out).into()).await.is_ok()
 }
 
 async fn next(chunks: &mut Option<Subscription>) -> Part {
@@ -251,27 +271,16 @@ async fn next(chunks: &mut Option<Subscription>) -> Part {
     }
 }
 
-/// The usage chunk is asked of every backend; only a client that asked for it gets it.
-fn frame(data: &[u8], usage: bool) -> Bytes {
-    if !usage && super::assemble::is_usage_only(data) {
-        return Bytes::new();
-    }
-    let mut frame = Vec::with_capacity(data.len() + 8);
-    frame.extend_from_slice(b"data: ");
-    frame.extend_from_slice(data);
-    frame.extend_from_slice(b"\n\n");
-    frame.into()
-}
-
-fn completed_stream(end: &Ended, usage: bool) -> Result<Response, Error> {
+fn completed_stream(end: &Ended, mut encoder: Box<dyn Encoder>) -> Result<Response, Error> {
     completed(end)?;
     let mut text = Vec::with_capacity(end.output.len() + 256);
+    encoder.begin(&end.job, &mut text);
     for line in end.output.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
-        text.extend_from_slice(&frame(line, usage));
+        encoder.chunk(line, &mut text);
     }
-    text.extend_from_slice(b"data: [DONE]\n\n");
+    encoder.end(end, &mut text);
     let mut response = Response::new(Body::from(text));
-    headers(&mut response, &end.job, end.job.attempts, "text/event-stream");
+    headers(&mut response, &end.job, end.job.attempts, encoder.stream_type());
     Ok(response)
 }
 

@@ -11,8 +11,22 @@ use super::split::split;
 #[derive(Debug)]
 pub(super) struct Fields<'a>(pub(super) Vec<(Cow<'a, str>, &'a [u8])>);
 
-/// Pullyard's own fields; a model server that is strict would refuse them.
-const OURS: [&str; 9] = ["class", "band", "scope", "deadline", "not_before", "max_attempts", "on_interrupt", "tags", "timeout"];
+/// Pullyard's own fields; a model server that is strict would refuse them. Under `anthropic` and `ollama` is what only such a
+/// server takes, and under `pullyard` what an API of the broker keeps for itself.
+const OURS: [&str; 12] = [
+    "class",
+    "band",
+    "scope",
+    "deadline",
+    "not_before",
+    "max_attempts",
+    "on_interrupt",
+    "tags",
+    "timeout",
+    "anthropic",
+    "ollama",
+    "pullyard",
+];
 
 impl<'a> Fields<'a> {
     pub(super) fn read(body: &'a [u8]) -> Result<Self, Failure> {
