@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::HeaderMap;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{AUTHORIZATION, HeaderValue};
+use hyper::header::AUTHORIZATION;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -52,16 +52,10 @@ impl Unread {
                 _ => return Err(Error::bad_request("Idempotency-Key", "`Idempotency-Key` must be 1 to 255 printable ASCII characters")),
             },
         };
-        let keep_on_leave = match headers.get("x-pullyard-on-leave").map(HeaderValue::as_bytes) {
-            None => None,
-            Some(b"keep") => Some(true),
-            Some(b"cancel") => Some(false),
-            Some(_) => return Err(Error::bad_request("X-Pullyard-On-Leave", "`X-Pullyard-On-Leave` must be `keep` or `cancel`")),
-        };
         let body = tokio::time::timeout(limits.body_timeout, read_body(body, limit))
             .await
             .map_err(|_| Error::bad_request("", "the body did not arrive in time"))??;
-        Ok(Request { body, headers, key, idempotency_key, keep_on_leave })
+        Ok(Request { body, headers, key, idempotency_key })
     }
 }
 

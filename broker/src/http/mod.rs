@@ -27,6 +27,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::HeaderMap;
+use hyper::header::HeaderValue;
 
 /// A request whose body has been read and whose key has been checked.
 #[derive(Debug)]
@@ -35,6 +36,16 @@ pub(crate) struct Request {
     pub(crate) headers: HeaderMap,
     pub(crate) key: Option<Arc<str>>,
     pub(crate) idempotency_key: Option<String>,
-    /// What the client says about its own leaving.
-    pub(crate) keep_on_leave: Option<bool>,
+}
+
+impl Request {
+    /// What the client says about its own leaving: whether the job goes on without it.
+    fn keep_on_leave(&self) -> Result<Option<bool>, error::Error> {
+        match self.headers.get("x-pullyard-on-leave").map(HeaderValue::as_bytes) {
+            None => Ok(None),
+            Some(b"keep") => Ok(Some(true)),
+            Some(b"cancel") => Ok(Some(false)),
+            Some(_) => Err(error::Error::bad_request("X-Pullyard-On-Leave", "`X-Pullyard-On-Leave` must be `keep` or `cancel`")),
+        }
+    }
 }

@@ -30,7 +30,7 @@ pub(crate) async fn answer(
     let fields = fields::read(&request.body)?;
     let encoder = encoder(&fields);
     // A retry with a key waits for the first job, which is not this connection's to cancel.
-    let keep = request.idempotency_key.is_some() || request.keep_on_leave.unwrap_or(app.live_config().keep_on_leave);
+    let keep = request.idempotency_key.is_some() || request.keep_on_leave()?.unwrap_or(app.live_config().keep_on_leave);
     let arrival = Arrival {
         key: request.key.clone(),
         idempotency_key: request.idempotency_key.as_deref(),

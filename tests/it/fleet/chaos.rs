@@ -76,9 +76,14 @@ async fn run(scale: Scale, mut dice: fastrand::Rng) {
     let done = tokio::time::timeout(RECOVERY, join_all(clients)).await;
     let done = done.unwrap_or_else(|_| panic!("clients still wait, {RECOVERY:?} after the last fault: {:#?}", told.waiting()));
     done.into_iter().for_each(Result::unwrap);
-    verdict::all_end(&site, calm + RECOVERY).await;
+    in_time("the end of every job", verdict::all_end(&site, calm + RECOVERY)).await;
     let recovered = calm.elapsed();
-    let counts = verdict::all_is_well(&mut site, &told).await;
+    let counts = in_time("the verdict", verdict::all_is_well(&mut site, &told)).await;
     println!("{counts}\n{storm}\nall had ended {recovered:?} after the last fault; {:?} in all", begun.elapsed());
     assert!(storm.count(Fault::Kill) > 0 && storm.count(Fault::Pause) > 0 && storm.count(Fault::Partition) > 0, "{storm}");
+}
+
+/// A broker that does not answer at all fails the test too.
+async fn in_time<T>(what: &str, work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(RECOVERY * 2, work).await.unwrap_or_else(|_| panic!("this never came: {what}"))
 }

@@ -119,7 +119,7 @@ impl Customer<'_> {
 
     /// The broker stops, or does not know its workers yet.
     fn is_turned_away(&self, reply: &Reply) -> bool {
-        let stops = reply.status == 503 && reply.text().contains("shutting down");
+        let stops = reply.status == 503 && reply.text().contains("the broker is shutting down");
         let early = matches!(reply.status, 400 | 404 | 503)
             && ["model_not_found", "model_not_capable", "no_models_yet"].iter().any(|code| reply.text().contains(code));
         if stops || early {

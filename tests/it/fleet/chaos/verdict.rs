@@ -77,6 +77,8 @@ pub(super) async fn all_end(site: &Site, by: Instant) {
                 println!("{job}: {:?}", site.client.events(job["id"].as_str().unwrap()).await);
             }
             println!("{}", site.client.get("/v1/workers").await.text());
+            println!("{}", site.client.get("/metrics").await.text());
+            println!("{}", site.nats.monitor("/jsz?accounts=true&streams=true&consumers=true&config=true").await);
             panic!("{} jobs have not ended", live.len());
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
