@@ -252,6 +252,12 @@ impl Encoder for Lines {
     }
 
     fn whole(&mut self, ended: &Ended, output: Bytes) -> Result<Bytes, Error> {
+        if self.load.is_some() {
+            let mut out = Vec::with_capacity(256);
+            self.line(&Said::default(), &mut out);
+            self.done(ended, &mut out);
+            return Ok(out.into());
+        }
         let read: Output<'_> = serde_json::from_slice(&output).map_err(|e| Error::internal(format!("the output cannot be read: {e}")))?;
         self.note(&read);
         let choice = read.choices.as_deref().unwrap_or_default().first();

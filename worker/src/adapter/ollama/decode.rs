@@ -39,16 +39,20 @@ struct Line {
 #[derive(Deserialize, Serialize, Clone, Copy, Default)]
 #[serde(default)]
 struct Timings {
-    total_duration: u64,
-    load_duration: u64,
-    prompt_eval_duration: u64,
-    eval_duration: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total_duration: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    load_duration: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_eval_duration: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    eval_duration: Option<u64>,
 }
 
 impl Timings {
     /// Adds them to the chunk that has the counts.
     fn onto(self, chunk: Chunk) -> Chunk {
-        if self.total_duration == 0 {
+        if self.total_duration.is_none() {
             return chunk;
         }
         Reply::with(chunk, "ollama", &json!(self).to_string())

@@ -233,3 +233,52 @@ fn a_secret_shows_itself_to_nobody() {
         assert!(!error.contains("hush"), "{error}");
     }
 }
+
+#[test]
+fn what_would_load_a_model_anew_is_not_sent_unless_it_is_so_already() {
+    let asked = json!({"messages": [], "options": {"num_ctx": 8192, "seed": 1}, "ollama": {"options": {"num_gpu": 1, "mirostat": 2}}});
+    let sent = |num_ctx, loaded_context| {
+        let call = Call { num_ctx, loaded_context, ..call(Kind::Chat, false, &asked) };
+        let (_, body) = wire(Dialect::Ollama, &call);
+        serde_json::from_str::<Value>(&body).unwrap()["options"].take()
+    };
+    assert_eq!(sent(NumCtx::Strip, None), json!({"seed": 1, "mirostat": 2}));
+    assert_eq!(sent(NumCtx::Strip, Some(4096)), json!({"seed": 1, "mirostat": 2}));
+    assert_eq!(sent(NumCtx::Strip, Some(8192)), json!({"seed": 1, "mirostat": 2, "num_ctx": 8192}));
+    for policy in [NumCtx::Warn, NumCtx::Passthrough] {
+        assert_eq!(sent(policy, None), json!({"seed": 1, "mirostat": 2, "num_ctx": 8192, "num_gpu": 1}));
+    }
+}
+
+#[test]
+fn what_is_under_ollama_reaches_ollama_alone() {
+    let asked =
+        json!({"prompt": "p", "ollama": {"raw": true, "think": false, "keep_alive": "5m", "new_field": [1], "options": {"top_k": 3}}});
+    assert_eq!(
+        body(Dialect::Ollama, Kind::Completion, false, &asked),
+        json!({"model": "theirs", "prompt": "p", "stream": false, "raw": true, "think": false, "keep_alive": "5m", "new_field": [1], "options": {"top_k": 3}})
+    );
+    assert_eq!(body(OPENAI, Kind::Completion, false, &asked), json!({"model": "theirs", "prompt": "p"}));
+    let asked = json!({"prompt": "p", "ollama": {"template": "t"}});
+    let refusal = OPENAI.request(&call(Kind::Completion, false, &asked)).unwrap_err();
+    assert!(refusal.kind == pullyard_schemas::FailureKind::BadRequest && refusal.message.contains("`template`"), "{}", refusal.message);
+}
+
+#[test]
+fn what_ollama_cannot_do_is_refused_by_name() {
+    for (kind, field, value) in [
+        (Kind::Chat, "n", json!(2)),
+        (Kind::Chat, "logit_bias", json!({"5": 1})),
+        (Kind::Chat, "tool_choice", json!("required")),
+        (Kind::Completion, "best_of", json!(3)),
+        (Kind::Completion, "echo", json!(true)),
+        (Kind::Completion, "logprobs", json!(3)),
+    ] {
+        let mut asked = json!({"messages": [], "prompt": "p"});
+        asked[field] = value;
+        let refusal = Dialect::Ollama.request(&call(kind, false, &asked)).unwrap_err();
+        assert!(refusal.message.contains(&format!("`{field}`")), "{}", refusal.message);
+    }
+    let harmless = json!({"messages": [], "n": 1, "logit_bias": {}, "tool_choice": "none", "tools": tools()});
+    assert_eq!(body(Dialect::Ollama, Kind::Chat, false, &harmless), json!({"model": "theirs", "messages": [], "stream": false}));
+}
