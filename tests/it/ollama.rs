@@ -222,6 +222,9 @@ async fn no_api_makes_a_server_load_its_model_anew() {
         assert_eq!(reply.header("x-pullyard-warning"), None);
         assert_eq!(model.seen().pop().unwrap().body["options"], json!({"num_ctx": 4096, "top_k": 5}), "{path}");
     }
+    let job = client.post("/v1/jobs?wait=20s", &with(8192)).await.expect(200);
+    assert!(job.header("x-pullyard-warning").is_some());
+    assert_eq!(model.seen().pop().unwrap().body["options"], json!({"top_k": 5}));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -55,7 +55,7 @@ fn words(asked: &[(String, String)], policy: NumCtx, loaded: Option<u32>) -> Opt
         .map(|(name, value)| format!("{name} {}", short(value)))
         .collect();
     let many = if asked.len() > 1 { "were" } else { "was" };
-    let how = loaded.map(|context| format!(", which is loaded with a context of {context}")).unwrap_or_default();
+    let how = loaded.map(|context| format!(", which is loaded with a context of {context},")).unwrap_or_default();
     match policy {
         _ if asked.is_empty() => None,
         NumCtx::Strip => Some(format!("{} {many} not sent: the model{how} would be loaded anew for everybody", asked.join(", "))),
@@ -83,7 +83,7 @@ mod tests {
         let body = r#"{"ollama":{"options":{"num_ctx":8192,"mirostat":1}}}"#;
         assert_eq!(
             told(body, NumCtx::Strip, Some(4096)).as_deref(),
-            Some("num_ctx 8192 was not sent: the model, which is loaded with a context of 4096 would be loaded anew for everybody")
+            Some("num_ctx 8192 was not sent: the model, which is loaded with a context of 4096, would be loaded anew for everybody")
         );
         assert_eq!(told(body, NumCtx::Warn, None).as_deref(), Some("num_ctx 8192 was sent: the model may be loaded anew for everybody"));
         assert_eq!(told(body, NumCtx::Passthrough, None), None);

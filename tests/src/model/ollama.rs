@@ -50,7 +50,7 @@ pub(super) fn line(seen: &Seen, delta: &Value, finish: Option<&str>, tokens: usi
 
 pub(super) fn whole(seen: &Seen, text: &str, tokens: usize) -> Value {
     if seen.path == "/api/embed" {
-        let inputs = seen.body["input"].as_array().map_or(usize::from(seen.body["input"] != ""), Vec::len);
+        let inputs = seen.body["input"].as_array().map_or_else(|| usize::from(seen.body["input"] != ""), Vec::len);
         return json!({"model": seen.body["model"], "embeddings": vec![[0.5, -0.5]; inputs], "total_duration": 14, "load_duration": 1, "prompt_eval_count": 7});
     }
     said(seen, text, Some("stop"), tokens)

@@ -37,6 +37,8 @@ use super::{App, Request, wait};
 /// The version of Ollama whose API this is. Clients compare it with the one that they need.
 const VERSION: &str = "0.13.0";
 
+const MANAGED: &str = "models are not made, copied, pushed or deleted through Pullyard";
+
 /// Every route below `/api`.
 pub(super) async fn dispatch(app: Arc<App>, method: &Method, path: &[&str], unread: Unread) -> Result<Response, Error> {
     let read = matches!(*method, Method::GET | Method::HEAD);
@@ -64,9 +66,12 @@ pub(super) async fn dispatch(app: Arc<App>, method: &Method, path: &[&str], unre
             answer(app, unread.read(limit).await?, |body| ask::embed(body, "prompt"), encoder).await
         }
         (&Method::POST, ["pull"]) => pull(app, &unread.read(limit).await?).await,
-        (&Method::POST, ["push" | "create" | "copy"]) | (&Method::DELETE, ["delete"]) | (&Method::POST, ["blobs", _]) => {
-            Err(unmanaged("Models are not made, copied, pushed or deleted through Pullyard"))
+        (&Method::POST, ["push" | "create" | "copy"]) | (&Method::DELETE, ["delete"]) => {
+            // Read all the same: a client goes on with the connection.
+            unread.read(limit).await?;
+            Err(unmanaged(MANAGED))
         }
+        (&Method::POST, ["blobs", _]) => Err(unmanaged(MANAGED)),
         (&Method::HEAD, ["blobs", _]) => Err(Error::not_found("there are no blobs here")),
         (_, ["version" | "tags" | "ps"]) => Err(Error::method("GET, HEAD")),
         (_, ["delete"]) => Err(Error::method("DELETE")),
