@@ -10,6 +10,7 @@ use super::super::framing::Frame;
 use super::super::openai::wants_base64;
 use super::super::reply::Reply;
 use super::super::{Call, Chunk, Progress};
+use super::forced::Forced;
 
 #[derive(Deserialize)]
 struct Line {
@@ -78,12 +79,15 @@ pub(in super::super) struct Decoder {
     /// Tool calls so far: each has its index in OpenAI's stream.
     calls: usize,
     id: String,
+    /// The tool whose arguments the text is.
+    forced: Option<String>,
 }
 
 impl Decoder {
     pub(in super::super) fn new(call: &Call) -> Self {
         let base64 = call.kind == Kind::Embedding && wants_base64(call);
-        Self { reply: Reply::new(call), kind: call.kind, base64, first: true, calls: 0, id: call.id.clone() }
+        let forced = Forced::of(call);
+        Self { reply: Reply::new(call), kind: call.kind, base64, first: true, calls: 0, id: call.id.clone(), forced }
     }
 
     pub(in super::super) fn frame(&mut self, frame: &Frame, progress: &mut Progress, out: &mut Vec<Chunk>) -> Result<(), Failure> {
@@ -109,11 +113,15 @@ impl Decoder {
             self.first = false;
             delta.insert("role".to_owned(), "assistant".into());
         }
-        if let Some(message) = message {
+        if let Some(mut message) = message {
+            if let Some(call) = self.forced_call(&mut message.content) {
+                delta.insert("tool_calls".to_owned(), json!([call]));
+            }
             if let Some(thinking) = message.thinking.filter(|t| !t.is_empty()) {
                 delta.insert("reasoning_content".to_owned(), thinking.into());
             }
-            if !message.content.is_empty() || (message.tool_calls.is_empty() && !delta.is_empty() && !last) {
+            let bare = message.tool_calls.is_empty() && !delta.contains_key("tool_calls");
+            if !message.content.is_empty() || (bare && !delta.is_empty() && !last) {
                 delta.insert("content".to_owned(), message.content.into());
             }
             if !message.tool_calls.is_empty() {
@@ -122,6 +130,19 @@ impl Decoder {
             }
         }
         (!delta.is_empty() || last).then_some(Value::Object(delta))
+    }
+
+    /// Takes the text, where it is a part of a call's arguments.
+    fn forced_call(&mut self, content: &mut String) -> Option<Value> {
+        let name = self.forced.as_ref().filter(|_| !content.is_empty())?;
+        let arguments = std::mem::take(content);
+        let begins = self.calls == 0;
+        self.calls = 1;
+        Some(if begins {
+            json!({"index": 0, "id": format!("call_{}_0", self.id), "type": "function", "function": {"name": name, "arguments": arguments}})
+        } else {
+            json!({"index": 0, "function": {"arguments": arguments}})
+        })
     }
 
     fn tool_calls(&mut self, calls: &[Value]) -> Value {
@@ -156,13 +177,14 @@ impl Decoder {
             let text = line.response.as_deref().unwrap_or("");
             return Ok(line.timings.onto(self.reply.completion(text, finish.as_deref(), &usage, probabilities)));
         }
-        let message = line.message.take().ok_or_else(|| garbage("the reply has no message"))?;
+        let mut message = line.message.take().ok_or_else(|| garbage("the reply has no message"))?;
+        let forced = self.forced_call(&mut message.content);
         let mut shown = json!({"role": "assistant", "content": message.content});
         if let Some(thinking) = message.thinking.filter(|t| !t.is_empty()) {
             shown["reasoning_content"] = thinking.into();
         }
-        if !message.tool_calls.is_empty() {
-            let mut calls = self.tool_calls(&message.tool_calls);
+        if forced.is_some() || !message.tool_calls.is_empty() {
+            let mut calls = forced.map_or_else(|| self.tool_calls(&message.tool_calls), |call| json!([call]));
             calls.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut).for_each(|c| drop(c.remove("index")));
             shown["tool_calls"] = calls;
             if shown["content"] == "" {
@@ -178,7 +200,8 @@ impl Decoder {
             return None;
         }
         let usage = Usage { prompt: line.prompt_eval_count.unwrap_or(0), completion: line.eval_count.unwrap_or(0), cached: 0 };
-        let calls = self.calls > 0 || line.message.as_ref().is_some_and(|m| !m.tool_calls.is_empty());
+        let calls = self.calls > 0
+            || line.message.as_ref().is_some_and(|m| !m.tool_calls.is_empty() || (self.forced.is_some() && !m.content.is_empty()));
         let finish = match line.done_reason.as_deref() {
             Some("length") => "length",
             _ if calls => "tool_calls",

@@ -1,10 +1,12 @@
 //! Ollama's own dialect: `/api/chat`, `/api/generate` and `/api/embed`, streamed as JSON lines.
 //!
 //! - this file: requests; `messages` their conversations, `options` what they set.
+//! - `forced`: a tool that must be called.
 //! - `decode`: replies.
 //! - `models`: what a server has, and how it is in memory.
 
 mod decode;
+mod forced;
 mod messages;
 pub(super) mod models;
 mod options;
@@ -22,6 +24,7 @@ use super::reply::Reply;
 use super::{Call, Chunk, Wire};
 
 pub(super) use decode::Decoder;
+use forced::Forced;
 
 /// A request's body, field by field and each as JSON: a schema's order is the client's, and Ollama's grammar follows it.
 struct Body(Vec<(String, String)>);
@@ -57,12 +60,17 @@ pub(super) fn request(call: &Call) -> Result<Wire, Failure> {
     match call.kind {
         Kind::Chat => {
             options::refuse_undoable(&fields, call.kind)?;
-            body.put("messages", messages::messages(&fields)?);
-            // A client that forbids tools is not tempted with them.
-            if let Some(tools) = fields.get("tools").filter(|_| fields.get("tool_choice") != Some(b"\"none\"")).filter(|raw| raw.len() > 2)
+            let mut messages = messages::messages(&fields)?;
+            if let Some(forced) = Forced::read(&fields)? {
+                forced.explain(&mut messages);
+                body.put("format", &forced.parameters);
+            } else if fields.get("tool_choice") != Some(b"\"none\"")
+                // A client that forbids tools is not tempted with them.
+                && let Some(tools) = fields.get("tools").filter(|raw| raw.len() > 2)
             {
                 body.put_raw("tools", tools);
             }
+            body.put("messages", messages);
             if fields.get("logprobs") == Some(b"true") {
                 body.put("logprobs", true);
                 if let Some(top) = fields.get("top_logprobs") {

@@ -81,11 +81,6 @@ pub(super) fn refuse_undoable(fields: &Fields<'_>, kind: Kind) -> Result<(), Fai
     if fields.get("logit_bias").is_some_and(|raw| raw != b"{}") {
         return Err(refused("`logit_bias` cannot be honoured by an Ollama model"));
     }
-    if let Some(choice) = fields.value("tool_choice")?.filter(|choice| *choice != "auto" && *choice != "none") {
-        return Err(refused(format!(
-            "`tool_choice` is {choice}, and an Ollama model cannot be made to call a tool; say \"auto\" or \"none\""
-        )));
-    }
     if kind == Kind::Completion {
         if let Some(n) = fields.value("logprobs")?.filter(|n| *n != 0) {
             return Err(refused(format!("`logprobs` is {n}, which an Ollama model has for chat completions alone")));

@@ -150,3 +150,34 @@ async fn only_ollama_is_asked_to_load() {
     assert!(server.requests().is_empty());
     assert_eq!((loaded.done().usage, loaded.done().finish.as_deref()), (Usage::default(), Some("stop")));
 }
+
+#[tokio::test]
+async fn the_words_of_a_forced_call_are_its_arguments() {
+    let tools = json!([{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]);
+    let asked = json!({"messages": [{"role": "user", "content": "x"}], "tools": tools, "tool_choice": "required"});
+    let line =
+        |text: &str| format!(r#"{{"model":"m","created_at":"","message":{{"role":"assistant","content":{}}},"done":false}}"#, json!(text));
+    let lines = [line("{\"a\""), line(":1}"), THINKING[5].to_owned()];
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let got = reply(Script::lines(&lines), Dialect::Ollama, &call(Kind::Chat, true, &asked)).await;
+    let none = Value::Null;
+    assert_eq!(
+        got.deltas(),
+        [
+            (
+                json!({"role": "assistant", "tool_calls": [{"index": 0, "id": "call_job-1_0", "type": "function", "function": {"name": "f", "arguments": "{\"a\""}}]}),
+                none.clone()
+            ),
+            (json!({"tool_calls": [{"index": 0, "function": {"arguments": ":1}"}}]}), none),
+            (json!({}), "tool_calls".into()),
+        ]
+    );
+    assert_eq!(got.with_content()[..2], [true, true]);
+
+    let whole = THINKING[5].replace(r#""content":"""#, r#""content":"{}""#);
+    let got = reply(Script::json(200, &whole), Dialect::Ollama, &call(Kind::Chat, false, &asked)).await;
+    let choice = &got.json()[0]["choices"][0];
+    let made = json!([{"id": "call_job-1_0", "type": "function", "function": {"name": "f", "arguments": "{}"}}]);
+    assert_eq!((&choice["message"]["tool_calls"], &choice["finish_reason"]), (&made, &"tool_calls".into()));
+    assert_eq!(choice["message"]["content"], Value::Null);
+}

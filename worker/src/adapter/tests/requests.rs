@@ -270,6 +270,7 @@ fn what_ollama_cannot_do_is_refused_by_name() {
         (Kind::Chat, "n", json!(2)),
         (Kind::Chat, "logit_bias", json!({"5": 1})),
         (Kind::Chat, "tool_choice", json!("required")),
+        (Kind::Chat, "tool_choice", json!({"type": "function", "function": {"name": "unknown"}})),
         (Kind::Completion, "best_of", json!(3)),
         (Kind::Completion, "echo", json!(true)),
         (Kind::Completion, "logprobs", json!(3)),
@@ -281,4 +282,27 @@ fn what_ollama_cannot_do_is_refused_by_name() {
     }
     let harmless = json!({"messages": [], "n": 1, "logit_bias": {}, "tool_choice": "none", "tools": tools()});
     assert_eq!(body(Dialect::Ollama, Kind::Chat, false, &harmless), json!({"model": "theirs", "messages": [], "stream": false}));
+}
+
+#[test]
+fn a_tool_that_must_be_called_is_a_grammar() {
+    let parameters = r#"{"type":"object","properties":{"z":{"type":"string"},"a":{"type":"number"}}}"#;
+    let asked = |choice: &str, system: &str| {
+        let asked = format!(
+            r#"{{"messages":[{system}{{"role":"user","content":"x"}}],"tool_choice":{choice},"response_format":{{"type":"json_object"}},
+            "tools":[{{"type":"function","function":{{"name":"f","description":"does it","parameters":{parameters}}}}}]}}"#
+        );
+        wire(Dialect::Ollama, &raw(asked, false)).1
+    };
+    for choice in [r#""required""#, r#"{"type":"function","function":{"name":"f"}}"#] {
+        let text = asked(choice, "");
+        assert!(text.contains(&format!(r#""format":{parameters}"#)), "{text}");
+        let sent: Value = serde_json::from_str(&text).unwrap();
+        assert!(sent.get("tools").is_none());
+        let told = sent["messages"][0]["content"].as_str().unwrap();
+        assert!(sent["messages"][0]["role"] == "system" && told.contains("`f` (does it)") && told.contains(parameters), "{told}");
+    }
+    let sent: Value = serde_json::from_str(&asked(r#""required""#, r#"{"role":"system","content":"Be brief."},"#)).unwrap();
+    assert!(sent["messages"][0]["content"].as_str().unwrap().starts_with("Be brief.\n\nCall"));
+    assert_eq!(sent["messages"].as_array().unwrap().len(), 2);
 }
