@@ -10,7 +10,7 @@ use super::framing::{self, Frame};
 use super::json::Fields;
 use super::openai::wants_base64;
 use super::reply::Reply;
-use super::{Call, Chunk, Progress, Wire};
+use super::{Call, Chunk, Progress, Wire, plain};
 
 /// OpenAI's names of sampling options, and Ollama's.
 const OPTIONS: [(&str, &str); 9] = [
@@ -27,6 +27,7 @@ const OPTIONS: [(&str, &str); 9] = [
 
 pub(super) fn request(call: &Call) -> Result<Wire, Failure> {
     let fields = Fields::read(&call.body)?;
+    plain::check(&fields)?;
     let mut body = Map::new();
     body.insert("model".to_owned(), (&*call.model).into());
     match call.kind {
@@ -74,7 +75,7 @@ pub(super) fn request(call: &Call) -> Result<Wire, Failure> {
     }
     let streamed = call.stream && call.kind != Kind::Embedding;
     let framing = if streamed { framing::Kind::Lines } else { framing::Kind::Whole };
-    Ok(Wire { body: Value::Object(body).to_string().into(), framing })
+    Ok(Wire { body: Value::Object(body).to_string().into(), framing, headers: Vec::new() })
 }
 
 fn refused(why: impl Into<String>) -> Failure {
@@ -109,7 +110,8 @@ fn format(fields: &Fields<'_>) -> Result<Option<Value>, Failure> {
 }
 
 fn messages(fields: &Fields<'_>) -> Result<Value, Failure> {
-    let Some(Value::Array(messages)) = fields.value("messages")? else { return Err(refused("`messages` must be a list")) };
+    let messages = plain::field(fields, "messages", fields.get("messages").unwrap_or_default());
+    let Ok(Value::Array(messages)) = serde_json::from_slice(&messages) else { return Err(refused("`messages` must be a list")) };
     let called: Vec<&Value> = messages.iter().filter_map(|m| m.get("tool_calls")?.as_array()).flatten().collect();
     messages.iter().enumerate().map(|(at, message)| one_message(at, message, &called)).collect::<Result<Vec<_>, _>>().map(Value::Array)
 }
