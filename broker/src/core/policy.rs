@@ -96,7 +96,8 @@ impl Catalog {
         self.classes.contains_key(name) || CLASSES.contains(&name)
     }
 
-    /// What a name stands for: an alias that is so called, else itself where it is served, else the longest pattern that fits.
+    /// What a name stands for: an alias that is so called, else itself where there is such
+    /// a model or class, else what the longest pattern that fits says.
     #[must_use]
     pub fn meant<'a>(&'a self, name: &'a str) -> &'a str {
         let mut name = name;
@@ -113,9 +114,12 @@ impl Catalog {
         if let Some(meant) = self.aliases.get(name) {
             return Some(meant);
         }
-        let patterns = || self.aliases.iter().filter(|(alias, _)| alias.contains('*') && fits(alias, name));
-        let longest = patterns().max_by_key(|(pattern, _)| pattern.len());
-        longest.filter(|_| !self.models.contains_key(name)).map(|(_, meant)| &**meant)
+        // What there is goes before what a pattern says of it.
+        if self.models.contains_key(name) || self.is_class(name) || name == "auto" {
+            return None;
+        }
+        let patterns = self.aliases.iter().filter(|(alias, _)| alias.contains('*') && fits(alias, name));
+        patterns.max_by_key(|(pattern, _)| pattern.len()).map(|(_, meant)| &**meant)
     }
 
     /// The aliases that are names, with what they stand for.

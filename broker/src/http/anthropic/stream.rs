@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::fmt::Write as _;
 
 use bytes::Bytes;
+use pullyard_schemas::Usage;
 use pullyard_schemas::job::{Job, Outcome, State};
 use serde_json::value::RawValue;
 
@@ -69,6 +70,50 @@ fn event(out: &mut Vec<u8>, name: &str, data: &str) {
 }
 
 impl Messages {
+    /// A message that has this id, unless an Anthropic server gives it another, and this model, unless a chunk names it.
+    pub(super) fn new(id: String, model: &str) -> Self {
+        Self { id, model: model.to_owned(), ..Self::default() }
+    }
+
+    /// Tells a chunk.
+    pub(super) fn tell(&mut self, line: &[u8], out: &mut Vec<u8>) {
+        let Ok(chunk) = serde_json::from_slice::<Chunk<'_>>(line) else { return };
+        self.start(Some(&chunk), out);
+        if chunk.usage.is_some() {
+            self.usage = chunk.usage;
+        }
+        let choice = chunk.choices.as_ref().and_then(|choices| choices.first());
+        let calls = choice.and_then(|choice| choice.delta.as_ref()).and_then(|delta| delta.tool_calls.as_deref()).unwrap_or_default();
+        if let Some(extra) = &chunk.anthropic {
+            self.extra(extra, calls.first().and_then(|call| call.index), out);
+        }
+        let Some(choice) = choice else { return };
+        if let Some(delta) = &choice.delta {
+            if let Some(raw) = said(delta.thoughts()) {
+                if self.must_wait() { self.later.push_back(Piece::Thoughts(raw.to_owned())) } else { self.thoughts(raw, out) }
+            }
+            for raw in [said(delta.content), said(delta.refusal)].into_iter().flatten() {
+                if self.must_wait() { self.later.push_back(Piece::Text(raw.to_owned())) } else { self.text(raw, out) }
+            }
+            for (nth, call) in calls.iter().enumerate() {
+                self.fragment(call, call.index.unwrap_or(nth), out);
+            }
+        }
+        if let Some(finish) = &choice.finish_reason {
+            let (reason, sequence) = chunk::stop(&finish.0, choice.stop_reason);
+            self.stop = Some((reason, sequence.to_owned()));
+        }
+    }
+
+    /// The last words; `counted` is what was used, where no chunk says it.
+    pub(super) fn finish(&mut self, counted: Option<Usage>, out: &mut Vec<u8>) {
+        self.start(None, out);
+        self.go_on(true, out);
+        self.close(out);
+        event(out, "message_delta", &self.last(counted));
+        event(out, "message_stop", r#"{"type":"message_stop"}"#);
+    }
+
     fn start(&mut self, chunk: Option<&Chunk<'_>>, out: &mut Vec<u8>) {
         if std::mem::replace(&mut self.begun, true) {
             return;
@@ -252,15 +297,11 @@ impl Messages {
         }
     }
 
-    fn last(&self, ended: &Ended) -> String {
+    fn last(&self, counted: Option<Usage>) -> String {
         if let Some(end) = self.end.as_deref().and_then(|end| end.strip_prefix('{')) {
             return format!(r#"{{"type":"message_delta",{end}"#);
         }
-        let counted = match &ended.job.state {
-            State::Ended(Outcome::Completed { charge, .. }) => Some(Tokens::of(charge.usage)),
-            _ => None,
-        };
-        let usage = self.usage.or(counted).unwrap_or_default().json();
+        let usage = self.usage.or(counted.map(Tokens::of)).unwrap_or_default().json();
         let (reason, sequence) = self.stop.as_ref().map_or(("end_turn", "null"), |(reason, sequence)| (*reason, sequence));
         format!(r#"{{"type":"message_delta","delta":{{"stop_reason":"{reason}","stop_sequence":{sequence}}},"usage":{usage}}}"#)
     }
@@ -284,37 +325,11 @@ impl Encoder for Messages {
 
     /// The message itself begins with the first chunk, which knows its model; until then there are only pings.
     fn begin(&mut self, job: &Job, _out: &mut Vec<u8>) {
-        self.id = message_id(job);
-        self.model = job.target_name().to_string();
+        *self = Self::new(message_id(job), job.target_name());
     }
 
     fn chunk(&mut self, line: &[u8], out: &mut Vec<u8>) {
-        let Ok(chunk) = serde_json::from_slice::<Chunk<'_>>(line) else { return };
-        self.start(Some(&chunk), out);
-        if chunk.usage.is_some() {
-            self.usage = chunk.usage;
-        }
-        let choice = chunk.choices.as_ref().and_then(|choices| choices.first());
-        let calls = choice.and_then(|choice| choice.delta.as_ref()).and_then(|delta| delta.tool_calls.as_deref()).unwrap_or_default();
-        if let Some(extra) = &chunk.anthropic {
-            self.extra(extra, calls.first().and_then(|call| call.index), out);
-        }
-        let Some(choice) = choice else { return };
-        if let Some(delta) = &choice.delta {
-            if let Some(raw) = said(delta.thoughts()) {
-                if self.must_wait() { self.later.push_back(Piece::Thoughts(raw.to_owned())) } else { self.thoughts(raw, out) }
-            }
-            for raw in [said(delta.content), said(delta.refusal)].into_iter().flatten() {
-                if self.must_wait() { self.later.push_back(Piece::Text(raw.to_owned())) } else { self.text(raw, out) }
-            }
-            for (nth, call) in calls.iter().enumerate() {
-                self.fragment(call, call.index.unwrap_or(nth), out);
-            }
-        }
-        if let Some(finish) = &choice.finish_reason {
-            let (reason, sequence) = chunk::stop(&finish.0, choice.stop_reason);
-            self.stop = Some((reason, sequence.to_owned()));
-        }
+        self.tell(line, out);
     }
 
     fn waiting(&mut self, out: &mut Vec<u8>) {
@@ -322,11 +337,11 @@ impl Encoder for Messages {
     }
 
     fn end(&mut self, ended: &Ended, out: &mut Vec<u8>) {
-        self.start(None, out);
-        self.go_on(true, out);
-        self.close(out);
-        event(out, "message_delta", &self.last(ended));
-        event(out, "message_stop", r#"{"type":"message_stop"}"#);
+        let counted = match &ended.job.state {
+            State::Ended(Outcome::Completed { charge, .. }) => Some(charge.usage),
+            _ => None,
+        };
+        self.finish(counted, out);
     }
 
     fn failed(&mut self, error: &Error, out: &mut Vec<u8>) {
@@ -334,6 +349,6 @@ impl Encoder for Messages {
     }
 
     fn whole(&mut self, ended: &Ended, output: Bytes) -> Result<Bytes, Error> {
-        whole::message(&ended.job, output)
+        whole::message(&message_id(&ended.job), ended.job.target_name(), &output)
     }
 }

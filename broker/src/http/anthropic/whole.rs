@@ -1,29 +1,26 @@
 //! A reply in one piece as a message.
 
 use bytes::Bytes;
-use pullyard_schemas::job::Job;
 use serde_json::value::RawValue;
 
 use super::super::error::Error;
 use super::chunk::{Chunk, Delta, stop};
 use super::object::{element, quoted, text};
-use super::stream::message_id;
 
-/// From a chat completion.
+/// From a chat completion: a message with this id, and this model unless the reply names it.
 ///
 /// # Errors
 /// When it is none, or has a call whose arguments are no object.
-pub(super) fn message(job: &Job, output: Bytes) -> Result<Bytes, Error> {
+pub(super) fn message(id: &str, model: &str, output: &[u8]) -> Result<Bytes, Error> {
     let reply: Chunk<'_> =
-        serde_json::from_slice(&output).map_err(|e| Error::internal(format!("the model's reply is not a chat completion: {e}")))?;
+        serde_json::from_slice(output).map_err(|e| Error::internal(format!("the model's reply is not a chat completion: {e}")))?;
     if let Some(message) = reply.anthropic.as_ref().and_then(|extra| extra.message) {
         return Ok(Bytes::copy_from_slice(message.get().as_bytes()));
     }
     let choice = reply.choices.as_ref().and_then(|choices| choices.first());
     let choice = choice.ok_or_else(|| Error::internal("the model's reply has no choice in it"))?;
-    let id = message_id(job);
-    let content = choice.delta.as_ref().map(|delta| content(delta, &id)).transpose()?.unwrap_or_default();
-    let model = reply.model.map_or_else(|| quoted(job.target_name()), |model| model.get().to_owned());
+    let content = choice.delta.as_ref().map(|delta| content(delta, id)).transpose()?.unwrap_or_default();
+    let model = reply.model.map_or_else(|| quoted(model), |model| model.get().to_owned());
     let finish = choice.finish_reason.as_ref().map_or("stop", |finish| &*finish.0);
     let (reason, sequence) = stop(finish, choice.stop_reason);
     let usage = reply.usage.unwrap_or_default().json();

@@ -177,7 +177,7 @@ fn anthropic_gets_the_conversation_in_its_own_shape() {
                 ]},
                 {"role": "assistant", "content": [{"type": "tool_use", "id": "call_1", "name": "look", "input": {"at": "it"}}]},
                 {"role": "user", "content": [
-                    {"type": "tool_result", "tool_use_id": "call_1", "content": [{"type": "text", "text": "a cat"}]},
+                    {"type": "tool_result", "tool_use_id": "call_1", "content": "a cat"},
                     {"type": "text", "text": "Sure?"},
                 ]},
             ],
