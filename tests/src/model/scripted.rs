@@ -4,9 +4,11 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -64,6 +66,12 @@ impl Scripted {
         Self::new(200, "application/x-ndjson", lines.iter().map(|line| format!("{line}\n")).collect())
     }
 
+    /// These bytes, as a reply of this content type.
+    #[must_use]
+    pub fn raw(kind: &'static str, bytes: &str) -> Self {
+        Self::new(200, kind, vec![bytes.to_owned()])
+    }
+
     #[must_use]
     pub fn header(mut self, name: &'static str, value: &'static str) -> Self {
         self.headers.push((name, value));
@@ -85,9 +93,13 @@ impl Scripted {
     }
 
     fn response(self) -> Response<Body> {
-        let cut = self.cut.then_some(Err("cut"));
-        let frames = self.frames.into_iter().map(|frame| Ok(Bytes::from(frame))).chain(cut);
-        let mut response = Response::new(Body::from_stream(futures_util::stream::iter(frames)));
+        let frames = stream::iter(self.frames.into_iter().map(|frame| Ok(Bytes::from(frame))));
+        let cut = stream::iter(self.cut.then_some(())).then(async |()| {
+            // What was sent is lost with a connection that breaks at once.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            Err("cut")
+        });
+        let mut response = Response::new(Body::from_stream(frames.chain(cut)));
         *response.status_mut() = StatusCode::from_u16(self.status).unwrap();
         response.headers_mut().insert("content-type", self.kind.parse().unwrap());
         for (name, value) in self.headers {
@@ -185,8 +197,12 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
     let (path, headers) = (request.uri().path().to_owned(), request.headers().clone());
     // What a server has, in the lists of all dialects.
     let known = match path.as_str() {
-        "/v1/models" => Some(json!({"data": state.models.iter().map(|m| json!({"id": m, "object": "model", "type": "model"})).collect::<Vec<_>>()})),
-        "/api/tags" => Some(json!({"models": state.models.iter().map(|m| json!({"name": m, "model": m, "digest": "d"})).collect::<Vec<_>>()})),
+        "/v1/models" => {
+            Some(json!({"data": state.models.iter().map(|m| json!({"id": m, "object": "model", "type": "model"})).collect::<Vec<_>>()}))
+        }
+        "/api/tags" => {
+            Some(json!({"models": state.models.iter().map(|m| json!({"name": m, "model": m, "digest": "d"})).collect::<Vec<_>>()}))
+        }
         "/api/ps" => Some(json!({"models": []})),
         "/api/show" => Some(json!({"capabilities": ["completion", "tools", "vision"], "model_info": {}})),
         "/api/version" => Some(json!({"version": "0.12.0"})),
