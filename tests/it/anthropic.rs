@@ -292,6 +292,32 @@ async fn a_stream_that_waits_pings_and_one_that_breaks_ends_with_an_error() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_broke_off_goes_on_as_one() {
+    let model = ScriptedModel::serving(&["m"]).await;
+    let broker = broker(&model, "anthropic").await;
+    let begun = whole_message(&json!([]));
+    let start = json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}});
+    let said = |text: &str| json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}});
+    let message = json!({"type": "message_start", "message": begun});
+    let stop = json!({"type": "content_block_stop", "index": 0});
+    let end = json!({"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": null}, "usage": {"output_tokens": 7}});
+    let over = json!({"type": "message_stop"});
+    model.then([
+        Scripted::events(&[message.clone(), start.clone(), said("Once upon a time")]).cut(),
+        Scripted::events(&[message.clone(), start.clone(), said(" there was"), stop.clone(), end.clone(), over.clone()]),
+    ]);
+    let mut body = ask(&json!("Tell."));
+    body["on_interrupt"] = json!("continue");
+
+    let got = told(&streamed(&broker.client(), body).await);
+
+    let kept: Vec<Value> = got.into_iter().filter(|event| event["type"] != "ping").collect();
+    assert_eq!(kept, [message, start, said("Once upon a time"), said(" there was"), stop, end, over]);
+    let last = model.last().body["messages"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!(last, json!({"role": "assistant", "content": [{"type": "text", "text": "Once upon a time"}]}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_meaning_is_one_job_whatever_the_language() {
     let model = ScriptedModel::serving(&["m"]).await;
     let broker = broker(&model, "openai").await;

@@ -26,17 +26,23 @@ pub(crate) struct Error {
     pub(crate) param: Option<String>,
     pub(crate) code: Option<&'static str>,
     pub(crate) retry_after: Option<u64>,
-    /// What the model server said, in its own words.
-    words: Option<String>,
-    /// The methods that there are, where another was used.
-    allow: Option<&'static str>,
+    /// What few errors have.
+    rare: Box<Rare>,
     /// The job has come to rest: all retries that could help have been made here.
     over: bool,
 }
 
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Rare {
+    /// What the model server said, in its own words.
+    words: Option<String>,
+    /// The methods that there are, where another was used.
+    allow: Option<&'static str>,
+}
+
 impl Error {
     fn new(status: StatusCode, kind: &'static str, message: impl Into<String>) -> Self {
-        Self { status, kind, message: message.into(), param: None, code: None, retry_after: None, words: None, allow: None, over: false }
+        Self { status, kind, message: message.into(), param: None, code: None, retry_after: None, rare: Box::default(), over: false }
     }
 
     pub(crate) fn bad_request(param: &str, message: impl Into<String>) -> Self {
@@ -65,7 +71,7 @@ impl Error {
         // Whoever may GET may also HEAD, but hardly meant to.
         let message = format!("use {} here", allowed.replace(", HEAD", "").replace(", ", " or "));
         let mut error = Self::new(StatusCode::METHOD_NOT_ALLOWED, "invalid_request_error", message);
-        error.allow = Some(allowed);
+        error.rare.allow = Some(allowed);
         error
     }
 
@@ -137,7 +143,7 @@ impl Error {
     /// a prompt that is too long, which other servers word otherwise.
     fn anthropic_message(&self) -> Cow<'_, str> {
         const TOO_LONG: &str = "prompt is too long";
-        let message = self.words.as_deref().unwrap_or(&self.message);
+        let message = self.rare.words.as_deref().unwrap_or(&self.message);
         let known = || [TOO_LONG, "exceed context limit"].iter().any(|words| message.to_lowercase().contains(words));
         if self.code == Some("context_length_exceeded") && !known() { format!("{TOO_LONG}: {message}").into() } else { message.into() }
     }
@@ -152,7 +158,7 @@ impl Error {
         if let Some(seconds) = self.retry_after.map(|seconds| seconds.min(longest)) {
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
-        if let Some(allowed) = self.allow {
+        if let Some(allowed) = self.rare.allow {
             headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
         }
         if self.status == StatusCode::UNAUTHORIZED {
@@ -264,7 +270,7 @@ impl Error {
             FailureKind::Cancelled | FailureKind::Drained => Self::over(message),
         };
         error.over = true;
-        error.words.clone_from(&failure.words);
+        error.rare.words.clone_from(&failure.words);
         error
     }
 }

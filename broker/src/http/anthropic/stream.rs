@@ -1,7 +1,7 @@
 //! A job's chunks as the events of a message: one block is open at a time, and every block that was opened is closed.
 
 use std::collections::VecDeque;
-use std::fmt::Write as _;
+use std::io::Write as _;
 
 use bytes::Bytes;
 use pullyard_schemas::Usage;
@@ -157,8 +157,8 @@ impl Messages {
     /// Appends without an allocation: this is done for every token.
     fn delta(&self, kind: &str, name: &str, value: &str, out: &mut Vec<u8>) {
         out.extend_from_slice(b"event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":");
-        let mut digits = itoa(self.next);
-        out.append(&mut digits);
+        // A vector takes whatever it is given.
+        let _ = write!(out, "{}", self.next);
         for part in [",\"delta\":{\"type\":\"", kind, "\",\"", name, "\":", value, "}}\n\n"] {
             out.extend_from_slice(part.as_bytes());
         }
@@ -301,16 +301,10 @@ impl Messages {
         if let Some(end) = self.end.as_deref().and_then(|end| end.strip_prefix('{')) {
             return format!(r#"{{"type":"message_delta",{end}"#);
         }
-        let usage = self.usage.or(counted.map(Tokens::of)).unwrap_or_default().json();
+        let usage = self.usage.or_else(|| counted.map(Tokens::of)).unwrap_or_default().json();
         let (reason, sequence) = self.stop.as_ref().map_or(("end_turn", "null"), |(reason, sequence)| (*reason, sequence));
         format!(r#"{{"type":"message_delta","delta":{{"stop_reason":"{reason}","stop_sequence":{sequence}}},"usage":{usage}}}"#)
     }
-}
-
-fn itoa(n: usize) -> Vec<u8> {
-    let mut text = String::new();
-    let _ = write!(text, "{n}");
-    text.into_bytes()
 }
 
 /// A JSON string that is not empty.

@@ -46,7 +46,7 @@ pub(in super::super) fn request(call: &Call) -> Result<Wire, Failure> {
             field(&mut body, name, value);
         }
     };
-    let limit = fields.get("max_completion_tokens").or(fields.get("max_tokens"));
+    let limit = fields.get("max_completion_tokens").or_else(|| fields.get("max_tokens"));
     put("max_tokens", limit.map(text).transpose()?.unwrap_or(MAX_TOKENS));
     for name in ["temperature", "top_p", "top_k", "thinking"] {
         if let Some(value) = fields.get(name) {
