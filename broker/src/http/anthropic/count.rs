@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::super::error::Error;
 use super::super::jobs::reply;
 use super::super::{App, Request, fields, intake};
-use super::request;
+use super::translated;
 use crate::core::classify::text_tokens;
 use pullyard_schemas::job::Kind;
 
@@ -19,7 +19,7 @@ const FRAME: f32 = 4.0;
 /// Refuses what `/v1/messages` would, and counts the rest.
 pub(super) async fn tokens(app: &App, request: &Request) -> Result<Response, Error> {
     app.discovered().await;
-    let body = request::translate(&request.body, &request.headers)?;
+    let body = translated(request).await?;
     intake::routed(&app.live_config(), &body, &fields::read(&body)?, Some(Kind::Chat))?;
     let sent: Value = serde_json::from_slice(&request.body).map_err(|e| Error::bad_request("", e.to_string()))?;
     let counted: f32 = ["system", "messages", "tools"].iter().filter_map(|name| sent.get(name)).map(count).sum();

@@ -48,8 +48,19 @@ pub(crate) async fn dispatch(app: Arc<App>, method: &Method, rest: &[&str], unre
     }
 }
 
+/// Above this, a body is translated off the async threads.
+const LARGE: usize = 1 << 20;
+
+async fn translated(request: &Request) -> Result<Vec<u8>, Error> {
+    if request.body.len() < LARGE {
+        return request::translate(&request.body, &request.headers);
+    }
+    let (body, headers) = (request.body.clone(), request.headers.clone());
+    tokio::task::spawn_blocking(move || request::translate(&body, &headers)).await.map_err(|e| Error::internal(e.to_string()))?
+}
+
 async fn create(app: Arc<App>, request: Request) -> Result<Response, Error> {
-    let body = request::translate(&request.body, &request.headers)?.into();
+    let body = translated(&request).await?.into();
     let encoder = |_: &Fields<'_>| -> Box<dyn Encoder> { Box::new(stream::Messages::default()) };
     wait::answer(app, Request { body, ..request }, Kind::Chat, encoder).await
 }

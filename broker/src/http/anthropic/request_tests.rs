@@ -1,6 +1,7 @@
 //! What becomes of a request, with the places of what is wrong.
 
 use hyper::HeaderMap;
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::request::translate;
@@ -223,4 +224,33 @@ fn what_is_wrong_is_told_with_its_path() {
         assert!(translate(body.as_bytes(), &HeaderMap::new()).is_err(), "{body}");
     }
     assert!(translate(b"{\"a\":\"\xff\"}", &HeaderMap::new()).unwrap_err().message.contains("UTF-8 from byte 6"));
+}
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let words = ["text", "image", "document", "tool_use", "tool_result", "thinking", "user", "assistant", "base64", "url", "x\"\\\n"];
+    let names = ["type", "text", "role", "content", "source", "id", "name", "input", "tool_use_id", "data", "media_type", "cache_control"];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i32>().prop_map(Value::from),
+        prop::sample::select(words.to_vec()).prop_map(Value::from)
+    ];
+    leaf.prop_recursive(6, 60, 5, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+            prop::collection::btree_map(prop::sample::select(names.to_vec()), inner, 0..6).prop_map(|object| json!(object)),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn whatever_comes_is_translated_to_json_or_refused(messages in prop::collection::vec(any_json(), 0..4), more in any_json()) {
+        for body in [json!({"messages": messages, "tools": [more]}), json!({"messages": [{"role": "user", "content": messages}], "system": more})] {
+            if let Ok(translated) = translate(body.to_string().as_bytes(), &HeaderMap::new()) {
+                let translated: Value = serde_json::from_slice(&translated).unwrap();
+                prop_assert!(translated["messages"].is_array() && translated["anthropic"].is_object());
+            }
+        }
+    }
 }

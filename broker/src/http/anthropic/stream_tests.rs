@@ -1,5 +1,6 @@
 //! The events that a message is told in.
 
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::stream::Messages;
@@ -218,4 +219,33 @@ fn a_whole_reply_is_a_message() {
     let own = json!({"id": "msg_theirs", "content": [{"type": "new"}]});
     reply["anthropic"] = json!({"message": own});
     assert_eq!(message(&reply).unwrap(), own);
+}
+
+proptest! {
+    #[test]
+    fn however_pieces_are_mixed_all_of_them_arrive(order in prop::collection::vec((0usize..4, 1usize..6), 0..40)) {
+        let whole: Vec<String> = (0..3).map(|at| format!("{{\"a\":\"{{\\\"{at}]\",\"b\":[{{}},{at}]}}")).collect();
+        let mut left: Vec<&str> = whole.iter().map(String::as_str).collect();
+        let mut begun = [false; 3];
+        let (mut chunks, mut texts) = (Vec::new(), String::new());
+        let rest = (0..3).map(|at| (at, 100));
+        for (nth, (at, size)) in order.into_iter().chain(rest).enumerate() {
+            if at == 3 {
+                let text = format!("t{nth} ");
+                chunks.push(delta(&json!({"content": text})));
+                texts.push_str(&text);
+            } else {
+                let (piece, after) = left[at].split_at(size.min(left[at].len()));
+                left[at] = after;
+                let name = format!("f{at}");
+                chunks.push(call(at, (!std::mem::replace(&mut begun[at], true)).then_some(&name), piece));
+            }
+        }
+        let told = blocks(&events(&chunks));
+        let of = |kind: &str| told.iter().filter_map(|block| block.strip_prefix(kind)).map(|pieces| pieces.replace('|', "")).collect::<Vec<_>>();
+        prop_assert_eq!(of("text|").concat(), texts);
+        for (at, arguments) in whole.iter().enumerate() {
+            prop_assert_eq!(of(&format!("tool_use f{at}|")), vec![arguments.clone()]);
+        }
+    }
 }

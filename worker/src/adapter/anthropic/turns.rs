@@ -98,7 +98,7 @@ pub(super) fn turns(raw: &[u8], kept: &[Kept<'_>]) -> Result<Turns, Failure> {
     loop {
         if let Some(own) = kept.next_if(|kept| kept.at <= at) {
             turns.extend(own.sent.map(|sent| Turn::Sent(sent.get())));
-            at += own.of;
+            at = at.saturating_add(own.of);
             continue;
         }
         let Some(message) = messages.get(at) else { break };

@@ -198,6 +198,28 @@ fn anthropic_gets_no_empty_text_and_a_limit_always() {
     );
 }
 
+#[test]
+fn anthropic_gets_names_of_calls_that_it_takes_and_files_that_lie_in_the_request() {
+    let call = json!([{"id": "functions.f:0", "type": "function", "function": {"name": "f", "arguments": ""}}]);
+    let file = json!([{"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBE"}}]);
+    let sent = chat_body(
+        Dialect::Anthropic,
+        &json!({"messages": [
+            {"role": "assistant", "content": null, "tool_calls": call},
+            {"role": "tool", "tool_call_id": "functions.f:0", "content": "x"},
+            {"role": "user", "content": file},
+        ]}),
+    );
+    let document = json!({"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBE"}});
+    assert_eq!(
+        sent["messages"],
+        json!([
+            {"role": "assistant", "content": [{"type": "tool_use", "id": "functions_f_0", "name": "f", "input": {}}]},
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "functions_f_0", "content": "x"}, document]},
+        ])
+    );
+}
+
 #[tokio::test]
 async fn each_server_gets_its_key_where_it_looks_for_it() {
     let anthropic = [Some("sk-hush"), None, Some("2023-06-01")];
