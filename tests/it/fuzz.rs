@@ -36,7 +36,7 @@ const PATHS: [&str; 25] = [
     "/v1/jobs/../../etc/passwd",
 ];
 /// Where bodies are read.
-const INTAKES: [&str; 3] = ["/v1/jobs", "/v1/chat/completions", "/v1/route"];
+const INTAKES: [&str; 5] = ["/v1/jobs", "/v1/chat/completions", "/v1/route", "/v1/messages", "/v1/messages/count_tokens"];
 const METHODS: [&str; 9] = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE", "BREW"];
 const FIELDS: [&str; 22] = [
     "model",
@@ -203,11 +203,17 @@ fn judged(sent: &str, body: &[u8], raw: &Raw) {
     let head_only = sent.starts_with("HEAD ");
     match raw.status {
         200..=299 => {}
-        400..=499 | 503 if head_only => {}
+        400..=499 | 503 | 529 if head_only => {}
+        400..=499 | 529 if sent.contains(" /v1/messages") => assert!(explained_by_anthropic(&raw.body), "{}", context()),
         // A deadline that had passed before the job could run.
         400..=499 | 503 => assert!(errors_are_explained(&raw.body).is_some(), "{}", context()),
         _ => panic!("{}", context()),
     }
+}
+
+fn explained_by_anthropic(body: &[u8]) -> bool {
+    let error: Value = serde_json::from_slice(body).unwrap_or_default();
+    error["type"] == "error" && error["error"]["type"].is_string() && error["error"]["message"].as_str().is_some_and(|m| !m.is_empty())
 }
 
 /// Sends so many requests over connections that are used as long as the broker lets them.
