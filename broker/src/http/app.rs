@@ -150,6 +150,7 @@ impl App {
             key: filter.key.clone(),
             tag: filter.tag.clone(),
             model: filter.model.clone(),
+            batch: filter.batch.clone(),
             since: None,
             until: None,
         };

@@ -158,6 +158,7 @@ impl From<Refusal> for Error {
             Refusal::Full { retry_after, .. } => Self::unavailable(message, retry_after.as_secs().max(1)),
             Refusal::Stalled(_) => Self::unavailable(message, 5),
             Refusal::Draining => Self::unavailable(message, 5),
+            Refusal::Exists(_) => Self::new(StatusCode::CONFLICT, "invalid_request_error", message),
             Refusal::KeyReused(_) => {
                 let mut error = Self::new(StatusCode::CONFLICT, "invalid_request_error", message);
                 error.param = Some("Idempotency-Key".to_owned());
