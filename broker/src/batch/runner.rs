@@ -1,0 +1,465 @@
+//! One batch, from its file to its results.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use pullyard_schemas::job::{BatchLine, Outcome, State};
+use pullyard_schemas::{Charge, JobId};
+use tokio::sync::mpsc;
+
+use super::check::{Findings, check};
+use super::desk::Inner;
+use super::document::{LineError, Status, Tokens};
+use super::flight::{Ground, Landed, fly};
+use super::ids::JobIds;
+use super::input::{Read, Reader, parse};
+use super::lines::{Endpoint, Line};
+use super::live::Shared;
+use super::results::{Entry, LineSet, Results, Written};
+use super::shape::{self, Told};
+use crate::engine::Ended;
+use crate::files::{Meta, Purpose};
+
+/// How often it is looked whether the time is over, and whether cancelled jobs have ended.
+const TICK: Duration = Duration::from_millis(500);
+/// How often a document that cannot be written is tried again.
+const RETRY: Duration = Duration::from_millis(500);
+/// A line that answers this late was not answered at all.
+const TIMED_OUT: u16 = 504;
+
+/// The broker stops, or something fails that only a new start can mend; the batch goes on then.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Halt {
+    #[error("the broker stops")]
+    Stopped,
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("a thread failed: {0}")]
+    Thread(#[from] tokio::task::JoinError),
+}
+
+/// Why a batch ends before its last line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Early {
+    Cancelled,
+    Expired,
+}
+
+impl Early {
+    /// What its other lines are told.
+    fn told(self) -> Told<'static> {
+        match self {
+            Self::Cancelled => Told::None { code: "batch_cancelled", message: "The batch was cancelled before this request was done." },
+            Self::Expired => {
+                Told::None { code: "batch_expired", message: "The batch's completion window ended before this request was done." }
+            }
+        }
+    }
+}
+
+/// A line whose result is still to come.
+struct Raw {
+    number: u32,
+    custom_id: Box<str>,
+    body: Bytes,
+}
+
+/// Takes the batch as far as it goes.
+pub(super) async fn run(desk: Arc<Inner>, live: Shared) {
+    let id = live.with(|batch| batch.id.clone());
+    match (Runner { desk, live }).run().await {
+        Ok(()) | Err(Halt::Stopped) => {}
+        Err(error) => tracing::error!(batch = &*id, %error, "a batch stands still until the next start"),
+    }
+}
+
+struct Runner {
+    desk: Arc<Inner>,
+    live: Shared,
+}
+
+impl Runner {
+    async fn run(self) -> Result<(), Halt> {
+        // What is to end soon waits for nobody.
+        let _place = tokio::select! {
+            place = self.desk.places.acquire() => place.ok(),
+            () = self.live.cancelled.cancelled() => None,
+            () = self.expires() => None,
+            () = self.desk.stop.cancelled() => return Err(Halt::Stopped),
+        };
+        let mut fresh = false;
+        loop {
+            let (status, ending) = self.live.with(|batch| (batch.status, batch.ending));
+            if status.is_over() {
+                return Ok(());
+            }
+            if let Some(to) = ending {
+                self.hand_over(to).await?;
+            } else if self.live.with(|batch| batch.times.contains_key(&Status::InProgress)) {
+                self.work(fresh).await?;
+            } else if self.live.cancelled.is_cancelled() {
+                self.becomes(Status::Cancelled).await?;
+            } else {
+                self.validate().await?;
+                fresh = true;
+            }
+        }
+    }
+
+    async fn expires(&self) {
+        let at = self.live.with(|batch| batch.expires_at);
+        // The clock may be set meanwhile.
+        while (self.desk.clock)() < at {
+            tokio::time::sleep(TICK).await;
+        }
+    }
+
+    /// Reads the file once through.
+    async fn validate(&self) -> Result<(), Halt> {
+        let lines = self.desk.work()?.lines.clone();
+        tokio::select! {
+            () = lines.ready() => {}
+            () = self.desk.stop.cancelled() => return Err(Halt::Stopped),
+        }
+        let (file, endpoint) = self.live.with(|batch| (batch.input_file.clone(), batch.endpoint));
+        let (desk, live) = (self.desk.clone(), self.live.clone());
+        let found = tokio::task::spawn_blocking(move || -> io::Result<Option<Findings>> {
+            let file = match desk.files.open_file(&file) {
+                Ok(file) => file,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(gone())),
+                Err(error) => return Err(error),
+            };
+            let bytes = file.metadata()?.len();
+            let stopped = || live.cancelled.is_cancelled() || desk.stop.is_cancelled();
+            check(BufReader::with_capacity(256 << 10, file), bytes, &desk.options.bounds, endpoint, &*lines, &stopped)
+        });
+        let Some(Findings { lines, last, model, faults }) = found.await?? else {
+            return if self.desk.stop.is_cancelled() { Err(Halt::Stopped) } else { Ok(()) };
+        };
+        if self.live.cancelled.is_cancelled() {
+            return Ok(());
+        }
+        let fails = !faults.is_empty();
+        self.live.change(|batch| {
+            batch.counts.total = if fails { 0 } else { lines };
+            batch.last_line = last;
+            batch.errors = faults;
+            batch.model = model;
+        });
+        self.becomes(if fails { Status::Failed } else { Status::InProgress }).await
+    }
+
+    /// Runs what is not done yet. `fresh`: none of it can have been submitted before.
+    async fn work(&self, fresh: bool) -> Result<(), Halt> {
+        let batch = self.live.batch();
+        let jobs = JobIds::of(&batch.id, batch.created_at);
+        let (folder, id) = (self.desk.folder.clone(), batch.id.clone());
+        let (results, found) = tokio::task::spawn_blocking(move || Results::open(&folder, &id, jobs)).await??;
+        self.live.begins(found.completed, found.failed, found.tokens);
+        let known = if fresh { LineSet::default() } else { self.known(jobs, batch.id.clone()).await? };
+
+        let (feed, raw) = mpsc::channel(64);
+        let (desk, done) = (self.desk.clone(), found.done);
+        let (file, endpoint) = (batch.input_file.clone(), batch.endpoint);
+        let reader = tokio::task::spawn_blocking(move || read(&desk, &file, endpoint, &done, &feed));
+        let (to, entries) = mpsc::channel(256);
+        let stop = self.desk.stop_writing.clone();
+        let writer = tokio::task::spawn_blocking(move || results.run(entries, &stop));
+        let crossing = Crossing {
+            runner: self,
+            ground: Arc::new(Ground {
+                engine: self.desk.work()?.engine.clone(),
+                lines: self.desk.work()?.lines.clone(),
+                over: self.desk.stop.child_token(),
+                stop: self.desk.stop.clone(),
+                missing: Mutex::default(),
+            }),
+            of: BatchLine { id: batch.id.clone(), line: 0 },
+            endpoint: batch.endpoint,
+            key: batch.key.clone(),
+            band: batch.band,
+            jobs,
+            known,
+            to,
+            early: None,
+            inside: BTreeMap::new(),
+            bytes: 0,
+        };
+        // Both are waited for whatever becomes of the lines: what is known is written.
+        let crossed = crossing.run(raw).await;
+        let (read, written) = (reader.await?, writer.await?);
+        let early = crossed?;
+        read?;
+        let Written { output, errors } = written?;
+        let to = self.live.change(|batch| {
+            let to = match early {
+                // A client that was told so at the last moment can rely on it.
+                None if batch.status == Status::Cancelling => Status::Cancelled,
+                None => Status::Completed,
+                Some(Early::Cancelled) => Status::Cancelled,
+                Some(Early::Expired) => Status::Expired,
+            };
+            batch.ending = Some(to);
+            batch.has_output = output > 0;
+            batch.has_errors = errors > 0;
+            to
+        });
+        if to == Status::Completed { self.becomes(Status::Finalizing).await } else { self.save().await }
+    }
+
+    /// Lines whose job a former life of the broker has submitted.
+    async fn known(&self, jobs: JobIds, id: Arc<str>) -> Result<LineSet, Halt> {
+        let lines = self.desk.work()?.lines.clone();
+        let mut known = LineSet::default();
+        let last = jobs.job(self.live.with(|batch| batch.last_line));
+        for job in lines.known(jobs.job(0), last, id).await {
+            if let Some(line) = jobs.line(job) {
+                known.add(line);
+            }
+        }
+        Ok(known)
+    }
+
+    /// Puts the results among the files, and ends the batch.
+    async fn hand_over(&self, to: Status) -> Result<(), Halt> {
+        let batch = self.live.batch();
+        let now = (self.desk.clock)();
+        let expires_at = batch.output_expires_after.map(|ms| now.after(Duration::from_millis(ms)));
+        let both = [
+            (batch.has_output, self.desk.folder.output(&batch.id), batch.output_file.clone(), "output"),
+            (batch.has_errors, self.desk.folder.errors(&batch.id), batch.error_file.clone(), "errors"),
+        ];
+        for (there, path, id, name) in both {
+            let (files, key, batch) = (self.desk.files.clone(), batch.key.clone(), batch.id.clone());
+            let adopt = move || -> io::Result<()> {
+                let bytes = match std::fs::metadata(&path) {
+                    Ok(meta) => meta.len(),
+                    // A former life has brought it there.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                    Err(error) => return Err(error),
+                };
+                if there {
+                    let filename = format!("{batch}_{name}.jsonl").into();
+                    let meta = Meta { id: id.clone(), bytes, created_at: now, filename, purpose: Purpose::BatchOutput, expires_at, key: key.clone() };
+                    files.adopt(&path, meta).map_err(|error| io::Error::other(error.to_string()))?;
+                }
+                match std::fs::remove_file(&path) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                    _ => Ok(()),
+                }
+            };
+            self.patiently(adopt).await?;
+        }
+        self.becomes(to).await
+    }
+
+    async fn becomes(&self, status: Status) -> Result<(), Halt> {
+        let now = (self.desk.clock)();
+        self.live.change(|batch| {
+            // It was cancelled while its file was read.
+            if batch.status == Status::Cancelling && status == Status::InProgress {
+                batch.times.insert(status, now);
+            } else {
+                batch.becomes(status, now);
+            }
+        });
+        let (id, counts) = self.live.with(|batch| (batch.id.clone(), batch.counts));
+        tracing::info!(batch = &*id, status = status.as_str(), total = counts.total, failed = counts.failed, "a batch goes on");
+        self.save().await
+    }
+
+    /// Hands the document to the disk, when there is room.
+    async fn save(&self) -> Result<(), Halt> {
+        let (folder, live) = (self.desk.folder.clone(), self.live.clone());
+        self.patiently(move || folder.save(&live.batch())).await
+    }
+
+    async fn patiently(&self, work: impl Fn() -> io::Result<()> + Clone + Send + 'static) -> Result<(), Halt> {
+        let mut told = false;
+        loop {
+            match tokio::task::spawn_blocking(work.clone()).await? {
+                Ok(()) => return Ok(()),
+                Err(error) if !told => {
+                    tracing::error!(%error, "a batch cannot be written; it waits until it can");
+                    told = true;
+                }
+                Err(_) => {}
+            }
+            tokio::select! {
+                () = tokio::time::sleep(RETRY) => {}
+                () = self.desk.stop.cancelled() => return Err(Halt::Stopped),
+            }
+        }
+    }
+}
+
+fn gone() -> Findings {
+    let message = "the input file is not there any more".to_owned();
+    let fault = LineError { code: "file_not_found".to_owned(), message, param: Some("input_file_id".to_owned()), line: None };
+    Findings { faults: vec![fault], ..Findings::default() }
+}
+
+/// Reads the lines that are not done, as fast as they are taken.
+fn read(desk: &Inner, file: &str, endpoint: Endpoint, done: &LineSet, feed: &mpsc::Sender<Raw>) -> io::Result<()> {
+    let file: File = desk.files.open_file(file)?;
+    let mut reader = Reader::new(BufReader::with_capacity(256 << 10, file), desk.options.bounds.line);
+    while let Some(read) = reader.next()? {
+        let changed = || io::Error::other("the input file has changed since it was checked");
+        let Read::Line(number, line) = read else { return Err(changed()) };
+        if done.has(number) {
+            continue;
+        }
+        let request = parse(line, endpoint.path()).map_err(|_| changed())?;
+        let body = Bytes::copy_from_slice(request.body.get().as_bytes());
+        if feed.blocking_send(Raw { number, custom_id: (&*request.custom_id).into(), body }).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The lines of a batch on their way.
+struct Crossing<'a> {
+    runner: &'a Runner,
+    ground: Arc<Ground>,
+    of: BatchLine,
+    endpoint: Endpoint,
+    key: Option<Arc<str>>,
+    band: pullyard_schemas::Band,
+    jobs: JobIds,
+    known: LineSet,
+    to: mpsc::Sender<Entry>,
+    early: Option<Early>,
+    /// Lines on their way, with what is needed at their end.
+    inside: BTreeMap<u32, (Box<str>, usize)>,
+    /// Of their bodies.
+    bytes: usize,
+}
+
+impl Crossing<'_> {
+    async fn run(mut self, mut raw: mpsc::Receiver<Raw>) -> Result<Option<Early>, Halt> {
+        let options = &self.runner.desk.options;
+        let (live, stop) = (self.runner.live.clone(), self.runner.desk.stop.clone());
+        let mut flights = FuturesUnordered::new();
+        let mut open = true;
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while open || !flights.is_empty() {
+            let room = self.inside.len() < options.window && self.bytes < options.window_bytes && !stop.is_cancelled();
+            tokio::select! {
+                biased;
+                Some((number, landed)) = flights.next() => self.landed(number, landed).await?,
+                () = live.cancelled.cancelled(), if self.early.is_none() => self.ends(Early::Cancelled),
+                _ = tick.tick() => self.tick(),
+                line = raw.recv(), if open && room => match line {
+                    None => open = false,
+                    Some(Raw { number, custom_id, body }) => {
+                        let (job, known) = (self.jobs.job(number), self.known.has(number));
+                        if let Some(early) = self.early.filter(|_| !known) {
+                            self.write(job, &custom_id, &early.told(), Tokens::default()).await?;
+                            continue;
+                        }
+                        self.bytes += body.len();
+                        self.inside.insert(number, (custom_id, body.len()));
+                        let of = BatchLine { line: number, ..self.of.clone() };
+                        let line = Line { id: job, of, endpoint: self.endpoint, key: self.key.clone(), band: self.band };
+                        let flight = fly(self.ground.clone(), line, body, known);
+                        flights.push(async move { (number, flight.await) });
+                    }
+                },
+                // What runs may end before the engine does; then all flights land.
+                () = stop.cancelled(), if open => {
+                    raw.close();
+                    open = false;
+                }
+            }
+        }
+        if stop.is_cancelled() { Err(Halt::Stopped) } else { Ok(self.early) }
+    }
+
+    fn tick(&mut self) {
+        let runner = self.runner;
+        if self.early.is_none() && (runner.desk.clock)() >= runner.live.with(|batch| batch.expires_at) {
+            self.ends(Early::Expired);
+        } else if let Some(early) = self.early {
+            // A large request that was on its way to the engine was not there to be cancelled.
+            self.cancel_all(early);
+        }
+    }
+
+    fn ends(&mut self, early: Early) {
+        self.early = Some(early);
+        self.ground.over.cancel();
+        self.cancel_all(early);
+    }
+
+    fn cancel_all(&self, early: Early) {
+        let why: Arc<str> = match early {
+            Early::Cancelled => "its batch was cancelled".into(),
+            Early::Expired => "its batch has expired".into(),
+        };
+        for line in self.inside.keys() {
+            self.ground.engine.cancel(self.jobs.job(*line), why.clone());
+        }
+    }
+
+    async fn landed(&mut self, number: u32, landed: Landed) -> Result<(), Halt> {
+        let Some((custom_id, bytes)) = self.inside.remove(&number) else { return Ok(()) };
+        self.bytes -= bytes;
+        let job = self.jobs.job(number);
+        match landed {
+            Landed::Stopped => Ok(()),
+            Landed::Unsent => match self.early {
+                Some(early) => self.write(job, &custom_id, &early.told(), Tokens::default()).await,
+                None => Ok(()),
+            },
+            Landed::Refused(refused) => {
+                let told = Told::Answer { status: refused.status, body: &refused.body, cost_nanos: 0 };
+                self.write(job, &custom_id, &told, Tokens::default()).await
+            }
+            Landed::Ended(ended) => self.ended(job, &custom_id, &ended).await,
+        }
+    }
+
+    async fn ended(&self, job: JobId, custom_id: &str, ended: &Ended) -> Result<(), Halt> {
+        if let (State::Ended(Outcome::Cancelled { .. }), Some(early)) = (&ended.job.state, self.early) {
+            return self.write(job, custom_id, &early.told(), Tokens::default()).await;
+        }
+        let answer = self.ground.lines.answer(self.endpoint, ended);
+        if answer.status == TIMED_OUT {
+            let message = ended.job.failure.as_deref().map_or("the model took too long", |failure| &failure.message);
+            return self.write(job, custom_id, &Told::None { code: "request_timeout", message }, Tokens::default()).await;
+        }
+        let cost_nanos = charge_of(ended).map_or(0, |charge| charge.cost_nanos);
+        let tokens = Tokens { cost_nanos, ..shape::tokens(&answer.body) };
+        self.write(job, custom_id, &Told::Answer { status: answer.status, body: &answer.body, cost_nanos }, tokens).await
+    }
+
+    async fn write(&self, job: JobId, custom_id: &str, told: &Told<'_>, tokens: Tokens) -> Result<(), Halt> {
+        let well = matches!(told, Told::Answer { status: 200..=299, .. });
+        let mut line = Vec::with_capacity(256);
+        shape::write(job, custom_id, told, &mut line);
+        let entry = if well { Entry::Output(line) } else { Entry::Error(line) };
+        // The writer ends early only when the broker stops.
+        self.to.send(entry).await.map_err(|_| Halt::Stopped)?;
+        self.runner.live.done(well, tokens);
+        Ok(())
+    }
+}
+
+fn charge_of(ended: &Ended) -> Option<&Charge> {
+    match &ended.job.state {
+        State::Ended(Outcome::Completed { charge, .. }) => Some(charge),
+        State::Ended(Outcome::Cancelled { .. } | Outcome::Expired)
+        | State::Queued
+        | State::Deferred { .. }
+        | State::Running { .. }
+        | State::Parked { .. } => None,
+    }
+}
