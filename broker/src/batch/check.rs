@@ -181,11 +181,11 @@ mod tests {
             unreachable!()
         }
 
-        fn rested(&self, _: JobId) -> BoxFuture<'_, Option<Ended>> {
+        fn rested(&self, _: JobId) -> BoxFuture<'_, Result<Option<Ended>, String>> {
             unreachable!()
         }
 
-        fn known(&self, _: JobId, _: JobId, _: Arc<str>) -> BoxFuture<'_, Vec<JobId>> {
+        fn known(&self, _: JobId, _: JobId, _: Arc<str>) -> BoxFuture<'_, Result<Vec<JobId>, String>> {
             unreachable!()
         }
     }
@@ -208,10 +208,10 @@ mod tests {
         let good = line("a", r#"{"model":"m"}"#) + "\n" + &line("b", r#"{"model":"m"}"#);
         assert_eq!(found(&good), Findings { lines: 2, last: 3, model: Some("m".into()), faults: vec![] });
         assert_eq!(found(&(good.clone() + &line("c", r#"{"model":"n"}"#))).model, None);
-        assert_eq!(faults(&(good + &line("a", r#"{"model":"m"}"#) + "x\n")), [
-            ("duplicate_custom_id".to_owned(), Some(4)),
-            ("invalid_json_line".to_owned(), Some(5))
-        ]);
+        assert_eq!(
+            faults(&(good + &line("a", r#"{"model":"m"}"#) + "x\n")),
+            [("duplicate_custom_id".to_owned(), Some(4)), ("invalid_json_line".to_owned(), Some(5))]
+        );
         let bad = found(&line("a", "{}")).faults.pop().unwrap();
         assert_eq!((bad.message.as_str(), bad.param.as_deref(), bad.line), ("no model", Some("body.model"), Some(1)));
     }
@@ -231,9 +231,8 @@ mod tests {
     fn faults_are_told_up_to_a_number_and_a_stop_is_heeded() {
         let bounds = Bounds { lines: 1_000, bytes: 100_000, line: 200, inputs: 7 };
         let text = "x\n".repeat(1_000);
-        let read = |stopped: &dyn Fn() -> bool, text: &str| {
-            check(text.as_bytes(), 1, &bounds, Endpoint::Embeddings, &Any, stopped).unwrap()
-        };
+        let read =
+            |stopped: &dyn Fn() -> bool, text: &str| check(text.as_bytes(), 1, &bounds, Endpoint::Embeddings, &Any, stopped).unwrap();
         assert_eq!(read(&|| false, &text).unwrap().faults.len(), MOST_FAULTS);
         let good: String = (0..300).map(|n| line(&n.to_string(), r#"{"model":"m"}"#)).collect();
         assert_eq!(read(&|| true, &good), None);

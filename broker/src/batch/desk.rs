@@ -206,7 +206,8 @@ impl Batches {
         if self.0.work.set(Work { engine, lines }).is_err() {
             return;
         }
-        let mut open: Vec<Shared> = self.read().batches.values().filter(|live| live.with(|batch| !batch.status.is_over())).cloned().collect();
+        let mut open: Vec<Shared> =
+            self.read().batches.values().filter(|live| live.with(|batch| !batch.status.is_over())).cloned().collect();
         open.sort_by_key(|live| live.with(|batch| batch.status == Status::Validating));
         for live in open {
             self.run(live);
@@ -283,9 +284,11 @@ impl Batches {
             self.find(after, key)?;
         }
         let (all, now) = (self.read(), (self.0.clock)());
-        let older = all.batches.values().rev().filter(|live| {
-            live.with(|batch| batch.is_seen_by(key) && after.is_none_or(|after| *batch.id < *after))
-        });
+        let older = all
+            .batches
+            .values()
+            .rev()
+            .filter(|live| live.with(|batch| batch.is_seen_by(key) && after.is_none_or(|after| *batch.id < *after)));
         let mut found: Vec<Progress> = older.take(limit + 1).map(|live| live.progress(now)).collect();
         let more = found.len() > limit;
         found.truncate(limit);
@@ -342,7 +345,8 @@ impl Batches {
         let Some(before) = forget else { return (expired, 0) };
         let mut all = inner.all.write().unwrap_or_else(PoisonError::into_inner);
         let over = |batch: &Batch| batch.status.is_over() && batch.times.values().all(|at| *at < before);
-        let old: Vec<Arc<str>> = all.batches.values().filter(|live| live.with(over)).map(|live| live.with(|batch| batch.id.clone())).collect();
+        let old: Vec<Arc<str>> =
+            all.batches.values().filter(|live| live.with(over)).map(|live| live.with(|batch| batch.id.clone())).collect();
         let mut forgotten = 0;
         for id in old {
             match inner.folder.remove(&id) {

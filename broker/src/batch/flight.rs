@@ -43,10 +43,21 @@ pub(super) enum Landed {
 
 /// Follows the line until there is something to say of it. With `known` the log may have its job already.
 pub(super) async fn fly(ground: Arc<Ground>, line: Line, body: Bytes, known: bool) -> Landed {
-    if known && let Some(landed) = ground.follow(&line).await {
-        return landed;
-    }
+    let mut look = known;
     loop {
+        if look {
+            match ground.follow(&line).await {
+                Ok(Some(landed)) => return landed,
+                Ok(None) => look = false,
+                Err(why) => {
+                    tracing::warn!(job = %line.id, why, "it is not known yet what became of a batch's line");
+                    tokio::select! {
+                        () = tokio::time::sleep(LOOK) => continue,
+                        () = ground.stop.cancelled() => return Landed::Stopped,
+                    }
+                }
+            }
+        }
         if ground.over.is_cancelled() {
             return Landed::Unsent;
         }
@@ -58,10 +69,10 @@ pub(super) async fn fly(ground: Arc<Ground>, line: Line, body: Bytes, known: boo
                 Ok(Err(Refusal::Draining)) => return Landed::Stopped,
                 Ok(Err(Refusal::Full { .. } | Refusal::Stalled(_))) => FULL,
                 // It is there already, or ended between two looks.
-                Ok(Err(Refusal::Exists(_) | Refusal::KeyReused(_))) | Err(_) => match ground.follow(&line).await {
-                    Some(landed) => return landed,
-                    None => FULL,
-                },
+                Ok(Err(Refusal::Exists(_) | Refusal::KeyReused(_))) | Err(_) => {
+                    look = true;
+                    Duration::ZERO
+                }
             },
         };
         tokio::select! {
@@ -74,15 +85,15 @@ pub(super) async fn fly(ground: Arc<Ground>, line: Line, body: Bytes, known: boo
 
 impl Ground {
     /// Waits for the end of a job that is there; nothing where there is none.
-    async fn follow(&self, line: &Line) -> Option<Landed> {
+    async fn follow(&self, line: &Line) -> Result<Option<Landed>, String> {
         // Asked for before it is looked: an end in between is seen by one of the two.
         if let Ok(Ok(ended)) = self.engine.ended(line.id).await {
-            return Some(Landed::Ended(Box::new(ended)));
+            return Ok(Some(Landed::Ended(Box::new(ended))));
         }
         if self.engine.has_stopped() {
-            return Some(Landed::Stopped);
+            return Ok(Some(Landed::Stopped));
         }
-        self.lines.rested(line.id).await.map(|ended| Landed::Ended(Box::new(ended)))
+        Ok(self.lines.rested(line.id).await?.map(|ended| Landed::Ended(Box::new(ended))))
     }
 
     /// Whether a line that nothing can serve now should wait. All that lack the same model wait as long as the first.

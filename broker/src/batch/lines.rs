@@ -107,8 +107,14 @@ pub trait Lines: Send + Sync + fmt::Debug {
     fn answer(&self, endpoint: Endpoint, ended: &Ended) -> Answer;
 
     /// The end of a job that rests; nothing where there is no such job.
-    fn rested(&self, job: JobId) -> BoxFuture<'_, Option<Ended>>;
+    ///
+    /// # Errors
+    /// When that cannot be said now.
+    fn rested(&self, job: JobId) -> BoxFuture<'_, Result<Option<Ended>, String>>;
 
-    /// Which jobs from this id to that one there are, whatever their state.
-    fn known(&self, from: JobId, to: JobId, batch: Arc<str>) -> BoxFuture<'_, Vec<JobId>>;
+    /// Which jobs of this batch there are from this id to that one, whatever their state, and perhaps some of others.
+    ///
+    /// # Errors
+    /// When that cannot be said now.
+    fn known(&self, from: JobId, to: JobId, batch: Arc<str>) -> BoxFuture<'_, Result<Vec<JobId>, String>>;
 }

@@ -162,7 +162,7 @@ impl Runner {
         let (folder, id) = (self.desk.folder.clone(), batch.id.clone());
         let (results, found) = tokio::task::spawn_blocking(move || Results::open(&folder, &id, jobs)).await??;
         self.live.begins(found.completed, found.failed, found.tokens);
-        let known = if fresh { LineSet::default() } else { self.known(jobs, batch.id.clone()).await? };
+        let known = if fresh { Some(LineSet::default()) } else { self.known(jobs, batch.id.clone()).await? };
 
         let (feed, raw) = mpsc::channel(64);
         let (desk, done) = (self.desk.clone(), found.done);
@@ -213,17 +213,22 @@ impl Runner {
         if to == Status::Completed { self.becomes(Status::Finalizing).await } else { self.save().await }
     }
 
-    /// Lines whose job a former life of the broker has submitted.
-    async fn known(&self, jobs: JobIds, id: Arc<str>) -> Result<LineSet, Halt> {
+    /// Lines whose job a former life of the broker has submitted; nothing where any may be one of them.
+    async fn known(&self, jobs: JobIds, id: Arc<str>) -> Result<Option<LineSet>, Halt> {
         let lines = self.desk.work()?.lines.clone();
         let mut known = LineSet::default();
         let last = jobs.job(self.live.with(|batch| batch.last_line));
-        for job in lines.known(jobs.job(0), last, id).await {
-            if let Some(line) = jobs.line(job) {
-                known.add(line);
+        let found = match lines.known(jobs.job(0), last, id).await {
+            Ok(found) => found,
+            Err(why) => {
+                tracing::warn!(why, "it is not known which lines of a batch are done; each is looked up");
+                return Ok(None);
             }
+        };
+        for line in found.into_iter().filter_map(|job| jobs.line(job)) {
+            known.add(line);
         }
-        Ok(known)
+        Ok(Some(known))
     }
 
     /// Puts the results among the files, and ends the batch.
@@ -246,7 +251,15 @@ impl Runner {
                 };
                 if there {
                     let filename = format!("{batch}_{name}.jsonl").into();
-                    let meta = Meta { id: id.clone(), bytes, created_at: now, filename, purpose: Purpose::BatchOutput, expires_at, key: key.clone() };
+                    let meta = Meta {
+                        id: id.clone(),
+                        bytes,
+                        created_at: now,
+                        filename,
+                        purpose: Purpose::BatchOutput,
+                        expires_at,
+                        key: key.clone(),
+                    };
                     files.adopt(&path, meta).map_err(|error| io::Error::other(error.to_string()))?;
                 }
                 match std::fs::remove_file(&path) {
@@ -333,7 +346,8 @@ struct Crossing<'a> {
     key: Option<Arc<str>>,
     band: pullyard_schemas::Band,
     jobs: JobIds,
-    known: LineSet,
+    /// As [`Runner::known`] has it.
+    known: Option<LineSet>,
     to: mpsc::Sender<Entry>,
     early: Option<Early>,
     /// Lines on their way, with what is needed at their end.
@@ -360,7 +374,7 @@ impl Crossing<'_> {
                 line = raw.recv(), if open && room => match line {
                     None => open = false,
                     Some(Raw { number, custom_id, body }) => {
-                        let (job, known) = (self.jobs.job(number), self.known.has(number));
+                        let (job, known) = (self.jobs.job(number), self.known.as_ref().is_none_or(|known| known.has(number)));
                         if let Some(early) = self.early.filter(|_| !known) {
                             self.write(job, &custom_id, &early.told(), Tokens::default()).await?;
                             continue;

@@ -22,8 +22,7 @@ pub enum Purpose {
 impl Purpose {
     /// What a client may upload a file for.
     pub const UPLOADED: [Self; 6] = [Self::Batch, Self::Assistants, Self::FineTune, Self::Vision, Self::UserData, Self::Evals];
-    const ALL: [Self; 7] =
-        [Self::Batch, Self::BatchOutput, Self::Assistants, Self::FineTune, Self::Vision, Self::UserData, Self::Evals];
+    const ALL: [Self; 7] = [Self::Batch, Self::BatchOutput, Self::Assistants, Self::FineTune, Self::Vision, Self::UserData, Self::Evals];
 
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -118,9 +118,7 @@ impl Files {
         }
         let all = self.read();
         let after = |id: &str| page.after.as_deref().is_none_or(|after| if page.ascending { id > after } else { id < after });
-        let wanted = |meta: &&Meta| {
-            meta.is_seen_by(key) && page.purpose.is_none_or(|purpose| meta.purpose == purpose) && after(&meta.id)
-        };
+        let wanted = |meta: &&Meta| meta.is_seen_by(key) && page.purpose.is_none_or(|purpose| meta.purpose == purpose) && after(&meta.id);
         let mut found: Vec<Meta> = if page.ascending {
             all.values().filter(wanted).take(page.limit + 1).cloned().collect()
         } else {

@@ -182,7 +182,7 @@ fn moment(field: &'static str, text: Option<&str>, now: Timestamp) -> Result<Opt
 }
 
 /// Goes into the log, so it must mean the same in every version.
-fn fingerprint(body: &[u8]) -> u64 {
+pub(super) fn fingerprint(body: &[u8]) -> u64 {
     Sha256::digest(body).iter().take(8).fold(0, |print, byte| (print << 8) | u64::from(*byte))
 }
 

@@ -10,7 +10,7 @@ use pullyard_schemas::job::Kind;
 use super::arrive::{Unread, authorize};
 use super::error::Error;
 use super::server::Limits;
-use super::{App, jobs, models, openai, ops, route, usage, workers};
+use super::{App, batches, files, jobs, models, openai, ops, route, usage, workers};
 use crate::core::nearest::suggest;
 
 /// Every route.
@@ -42,6 +42,8 @@ pub(super) async fn dispatch(app: Arc<App>, request: HttpRequest<Incoming>, segm
         (_, ["v1", "jobs", id, "stream"]) if read => jobs::stream(app, id, &unread.headers).await,
         (_, ["v1", "workers"]) if read => Ok(workers::list(&app)),
         (_, ["v1", "usage"]) if read => usage::get(app, parse_query(query)?).await,
+        (method, ["v1", "files", rest @ ..]) => files::dispatch(app, method, rest, query, unread).await,
+        (method, ["v1", "batches", rest @ ..]) => batches::dispatch(app, method, rest, query, unread).await,
         (&Method::POST, ["v1", "chat", "completions"]) => openai::create(app, unread.read(limit).await?, Kind::Chat).await,
         (&Method::POST, ["v1", "completions"]) => openai::create(app, unread.read(limit).await?, Kind::Completion).await,
         (&Method::POST, ["v1", "embeddings"]) => openai::create(app, unread.read(limit).await?, Kind::Embedding).await,
@@ -75,7 +77,7 @@ pub(super) async fn dispatch(app: Arc<App>, request: HttpRequest<Incoming>, segm
     }
 }
 
-fn parse_query<T: serde::de::DeserializeOwned>(query: &str) -> Result<T, Error> {
+pub(super) fn parse_query<T: serde::de::DeserializeOwned>(query: &str) -> Result<T, Error> {
     axum::extract::Query::<T>::try_from_uri(&format!("/?{query}").parse().map_err(|_| Error::bad_request("", "the query is not valid"))?)
         .map(|q| q.0)
         .map_err(|e| wrong_query(&e.body_text()))

@@ -1,0 +1,134 @@
+//! A batch goes on where it was, whatever becomes of the broker.
+
+use std::time::{Duration, Instant};
+
+use pullyard_tests::{Answer, Behaviour, FakeModel, Ledger, QUICK, TestBroker, until};
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use serde_json::{Value, json};
+
+use super::{begin, broker, in_status, lines, look, results};
+
+fn names(count: usize) -> impl Iterator<Item = String> {
+    (0..count).map(|n| format!("q{n}"))
+}
+
+/// Every line has one good result, and what came of it is in the log once.
+async fn is_whole(broker: &TestBroker, batch: &Value, count: usize) {
+    assert_eq!(batch["request_counts"], json!({"total": count, "completed": count, "failed": 0}));
+    let output = results(&broker.client(), &batch["output_file_id"]).await;
+    assert_eq!(output.len(), count);
+    for (name, line) in &output {
+        let said = line["response"]["body"]["choices"][0]["message"]["content"].as_str().unwrap();
+        assert_eq!(said, format!("re {name} 1 2"), "each line has its own answer");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_is_killed_goes_on_with_its_batch() {
+    const LINES: usize = 3_000;
+    let model = FakeModel::start().await.usually(Behaviour::after(2));
+    let mut broker = broker(&model).await;
+    let id = begin(&broker.client(), &lines(names(LINES))).await;
+
+    // Killed three times in the middle, whatever it is just doing.
+    for done in [200, 900, 1_900] {
+        let client = broker.client();
+        until("progress", async || Some(look(&client, &id).await["request_counts"]["completed"].as_u64().unwrap()).filter(|n| *n >= done))
+            .await;
+        broker.kill9();
+        // As if the results' last page had not reached the disk.
+        let path = broker.data().join(format!("batches/{id}.output"));
+        let size = std::fs::metadata(&path).unwrap().len();
+        std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(size.saturating_sub(1_234)).unwrap();
+        broker.start().await;
+    }
+    let batch = in_status(&broker.client(), &id, "completed").await;
+
+    is_whole(&broker, &batch, LINES).await;
+    assert!(broker.terminate().await.success());
+    assert_eq!(Ledger::of(&broker).await.jobs.len(), LINES, "one job for each line");
+    // What was asked twice is what ran when the broker died: eight slots, three times.
+    let again = names(LINES).filter(|name| model.times(name) > 1).count();
+    assert!(again <= 24 && model.seen().len() <= LINES + 24, "{again} lines ran again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_stops_in_good_order_asks_nothing_twice() {
+    const LINES: usize = 500;
+    let model = FakeModel::start().await.usually(Behaviour::after(5));
+    let mut broker = broker(&model).await;
+    let id = begin(&broker.client(), &lines(names(LINES))).await;
+    let client = broker.client();
+    until("progress", async || Some(look(&client, &id).await).filter(|b| b["request_counts"]["completed"].as_u64() > Some(50))).await;
+
+    broker.restart().await;
+
+    let batch = in_status(&broker.client(), &id, "completed").await;
+    is_whole(&broker, &batch, LINES).await;
+    assert_eq!(model.seen().len(), LINES);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_waits_and_one_that_was_cancelled_survive_a_crash() {
+    let model = FakeModel::start().await.usually(Behaviour::hold(0));
+    let yaml = format!("{QUICK}batches: {{max_running: 1}}\nbackends:\n{}", model.backend("a", "slots: 2"));
+    let mut broker = TestBroker::with(yaml).await;
+    let client = broker.client();
+    let first = begin(&client, &lines(names(10))).await;
+    model.until("slots busy", |c| c.inside == 2).await;
+    let second = begin(&client, &lines(names(10))).await;
+    assert_eq!(look(&client, &second).await["status"], "validating", "it waits for its turn");
+
+    broker.kill9();
+    model.only(Behaviour::Answer(Answer { wait: Duration::from_millis(1), ..Answer::default() }));
+    broker.start().await;
+
+    let client = broker.client();
+    for id in [&first, &second] {
+        let batch = in_status(&client, id, "completed").await;
+        is_whole(&broker, &batch, 10).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_lines_are_quick() {
+    const LINES: usize = 10_000;
+    let model = FakeModel::start().await;
+    let yaml = format!("{QUICK}backends:\n{}", model.backend("a", "slots: 64"));
+    let broker = TestBroker::with(yaml).await;
+    let client = broker.client();
+
+    let begun = Instant::now();
+    let id = begin(&client, &lines(names(LINES))).await;
+    let batch = in_status(&client, &id, "completed").await;
+    let took = begun.elapsed();
+
+    is_whole(&broker, &batch, LINES).await;
+    // In a debug build, beside other tests: what is quadratic takes minutes.
+    assert!(took < Duration::from_secs(25), "{took:?}");
+    let first = client.get("/v1/jobs?limit=20").await.expect(200).json();
+    assert_eq!(first["data"].as_array().unwrap().len(), 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_waits_for_room_on_the_disk() {
+    let model = FakeModel::start().await;
+    let yaml = format!("{QUICK}backends:\n{}", model.backend("a", "slots: 4"));
+    let broker = TestBroker::with(yaml).await;
+    let client = broker.client();
+    model.from_now_on(Behaviour::hold(0));
+    let id = begin(&client, &lines(names(300))).await;
+    model.until("slots busy", |c| c.inside == 4).await;
+
+    let limit = |bytes| prlimit(Pid::from_raw(broker.pid()), Resource::Fsize, Rlimit { current: bytes, maximum: None }).unwrap();
+    limit(Some(1_000));
+    model.only(Behaviour::Answer(Answer::default()));
+    model.release(4);
+    until("a full disk", async || broker.stderr().contains("cannot be written").then_some(())).await;
+    let before = look(&client, &id).await;
+    assert_eq!(before["status"], "in_progress");
+    limit(None);
+
+    let batch = in_status(&client, &id, "completed").await;
+    is_whole(&broker, &batch, 300).await;
+}
