@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use axum::response::Response;
 use http_body_util::BodyExt as _;
-use hyper::StatusCode;
-use hyper::body::Body as _;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::CONTENT_TYPE;
+use hyper::{HeaderMap, StatusCode};
 
 use super::multipart::{Event, Malformed, Parser};
 use super::{purpose_named, shown};
-use crate::files::{Purpose, Upload};
+use crate::files::{Meta, Purpose, Upload};
 use crate::http::App;
 use crate::http::arrive::Unread;
 use crate::http::error::Error;
@@ -23,6 +23,9 @@ const REST: u64 = 64 << 10;
 const MOST_FIELD: usize = 1 << 10;
 /// How long a file for a batch is kept unless its upload says otherwise, as with OpenAI.
 const BATCH_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// How long a client whose file is refused may go on sending before it is cut off.
+const LISTEN: Duration = Duration::from_secs(30);
 
 /// What a form has besides its file.
 #[derive(Debug, Default)]
@@ -42,6 +45,28 @@ enum Part {
 
 pub(super) async fn create(app: Arc<App>, unread: Unread) -> Result<Response, Error> {
     let Unread { headers, mut body, key, limits } = unread;
+    let received = receive(&app, &headers, &mut body, limits.body_timeout).await;
+    if received.is_err() {
+        // Most clients send all of a form before they listen, and of a connection that is closed meanwhile they never
+        // hear why.
+        let _ = tokio::time::timeout(LISTEN, drain(body, app.max_file)).await;
+    }
+    let meta = finish(&app, received?, key).await?;
+    Ok(reply(StatusCode::OK, &shown(&meta)))
+}
+
+/// Reads on for nothing, within bounds.
+async fn drain(mut body: Incoming, most: u64) {
+    let mut read = 0;
+    while let Some(Ok(frame)) = body.frame().await {
+        read += frame.data_ref().map_or(0, |data| data.len() as u64);
+        if read > most {
+            return;
+        }
+    }
+}
+
+async fn receive(app: &App, headers: &HeaderMap, body: &mut Incoming, patience: Duration) -> Result<Form, Error> {
     let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
     let mut parser = Parser::new(kind)?;
     if body.size_hint().lower() > app.max_file + REST {
@@ -50,17 +75,21 @@ pub(super) async fn create(app: Arc<App>, unread: Unread) -> Result<Response, Er
     let (mut form, mut part) = (Form::default(), None);
     loop {
         // A large file takes its time; a client that says nothing does not.
-        let frame = tokio::time::timeout(limits.body_timeout, body.frame()).await;
+        let frame = tokio::time::timeout(patience, body.frame()).await;
         let frame = frame.map_err(|_| Error::bad_request("", "the body did not go on in time"))?;
         let Some(frame) = frame else { break };
         let frame = frame.map_err(|error| Error::bad_request("", format!("the body was cut: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
         parser.feed(&data);
         while let Some(event) = parser.next()? {
-            form.take(&app, event, &mut part).await?;
+            form.take(app, event, &mut part).await?;
         }
     }
     parser.finish()?;
+    Ok(form)
+}
+
+async fn finish(app: &App, form: Form, key: Option<Arc<str>>) -> Result<Meta, Error> {
     let Form { purpose, anchor, seconds, filename, upload } = form;
     let purpose = purpose.ok_or_else(|| Error::bad_request("purpose", "the form has no `purpose`"))?;
     let upload = upload.ok_or_else(|| Error::bad_request("file", "the form has no `file`"))?;
@@ -76,8 +105,7 @@ pub(super) async fn create(app: Arc<App>, unread: Unread) -> Result<Response, Er
     };
     let now = app.now();
     let filename = filename.chars().take(255).collect::<String>().into();
-    let meta = upload.finish(filename, purpose, now, kept.map(|kept| now.after(kept)), key).await?;
-    Ok(reply(StatusCode::OK, &shown(&meta)))
+    Ok(upload.finish(filename, purpose, now, kept.map(|kept| now.after(kept)), key).await?)
 }
 
 impl Form {
