@@ -120,7 +120,7 @@ fn explain(line: &[u8], error: &serde_json::Error) -> LineError {
         Ok(_) => return fault("invalid_json_line", None, "the line is not a JSON object".to_owned()),
         Err(error) => return fault("invalid_json_line", None, format!("the line is not valid JSON: {error}")),
     };
-    for name in object.keys().filter(|name| !FIELDS.contains(&name.as_str())) {
+    if let Some(name) = object.keys().find(|name| !FIELDS.contains(&name.as_str())) {
         let name: String = name.chars().take(60).collect();
         let message = format!("a line has no field `{name}`; {}", suggest(&name, &FIELDS));
         return fault("unknown_parameter", Some(&name), message);

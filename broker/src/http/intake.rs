@@ -77,7 +77,8 @@ pub(crate) fn new_job(app: &App, body: Bytes, fields: &Fields<'_>, arrival: &Arr
     }
     // A job that nobody waits for is streamed too, so that it can be watched; embeddings have nothing to stream, and
     // nobody watches a line of a batch.
-    let stream = kind != Kind::Embedding && fields.stream.unwrap_or(!arrival.live && arrival.line.is_none());
+    let watched = !arrival.live && arrival.line.is_none();
+    let stream = kind != Kind::Embedding && fields.stream.unwrap_or(watched);
     let (id, batch) = match &arrival.line {
         Some((id, line)) => (*id, Some(Box::new(line.clone()))),
         None => (JobId::new(), None),
