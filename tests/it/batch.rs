@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use pullyard_tests::{Answer, Behaviour, Client, FakeModel, QUICK, Reply, Setup, TestBroker, chat, until};
 use serde_json::{Value, json};
 
+mod cli;
 mod crash;
 
 /// A form as OpenAI's Python SDK sends it.
