@@ -250,9 +250,9 @@ impl Batches {
             }
             all.add(document(new, file.id, now))
         };
-        let (folder, batch) = (inner.folder.clone(), live.batch());
-        let id = batch.id.clone();
-        let saved = tokio::task::spawn_blocking(move || folder.save(&batch)).await.unwrap_or_else(|error| Err(error.into()));
+        let (folder, shared) = (inner.folder.clone(), live.clone());
+        let id = live.with(|batch| batch.id.clone());
+        let saved = tokio::task::spawn_blocking(move || shared.save(&folder)).await.unwrap_or_else(|error| Err(error.into()));
         if let Err(error) = saved {
             inner.all.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
             return Err(Error::Io(error));
@@ -314,7 +314,7 @@ impl Batches {
             // What is told stands, so the runner hears of it also when it cannot be written down.
             live.cancelled.cancel();
             let (folder, shared) = (self.0.folder.clone(), live.clone());
-            let saved = tokio::task::spawn_blocking(move || folder.save(&shared.batch())).await;
+            let saved = tokio::task::spawn_blocking(move || shared.save(&folder)).await;
             saved.unwrap_or_else(|error| Err(error.into())).map_err(Error::Io)?;
         }
         Ok(live.progress(now))

@@ -1,5 +1,6 @@
 //! A batch in memory: its document, and how far it has come.
 
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -7,6 +8,7 @@ use pullyard_schemas::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::document::{Batch, Status, Tokens};
+use super::folder::Folder;
 
 /// A batch as clients see it now.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +26,8 @@ pub(super) struct Live {
     state: Mutex<State>,
     /// Fires when a client has cancelled it.
     pub(super) cancelled: CancellationToken,
+    /// Held while the document is written, so that an older one never takes the place of a newer.
+    saving: Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -39,7 +43,13 @@ impl Live {
         if batch.status == Status::Cancelling {
             cancelled.cancel();
         }
-        Self { state: Mutex::new(State { batch, pace: None }), cancelled }
+        Self { state: Mutex::new(State { batch, pace: None }), cancelled, saving: Mutex::default() }
+    }
+
+    /// Hands the document to the disk, as it is when that is done.
+    pub(super) fn save(&self, folder: &Folder) -> io::Result<()> {
+        let _saving = self.saving.lock().unwrap_or_else(PoisonError::into_inner);
+        folder.save(&self.batch())
     }
 
     /// As it is now.

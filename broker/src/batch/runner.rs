@@ -30,6 +30,9 @@ use crate::files::{Meta, Purpose};
 const TICK: Duration = Duration::from_millis(500);
 /// How often a document that cannot be written is tried again.
 const RETRY: Duration = Duration::from_millis(500);
+/// What a line is told while no model server has answered yet, and how soon the file is looked at again then.
+const NO_MODELS: &str = "no_models_yet";
+const MODELS: Duration = Duration::from_secs(5);
 /// A line that answers this late was not answered at all.
 const TIMED_OUT: u16 = 504;
 
@@ -105,6 +108,8 @@ impl Runner {
                 self.work(fresh).await?;
             } else if self.live.cancelled.is_cancelled() {
                 self.becomes(Status::Cancelled).await?;
+            } else if (self.desk.clock)() >= self.live.with(|batch| batch.expires_at) {
+                self.becomes(Status::Expired).await?;
             } else {
                 self.validate().await?;
                 fresh = true;
@@ -143,6 +148,15 @@ impl Runner {
             return if self.desk.stop.is_cancelled() { Err(Halt::Stopped) } else { Ok(()) };
         };
         if self.live.cancelled.is_cancelled() {
+            return Ok(());
+        }
+        if faults.iter().any(|fault| fault.code == NO_MODELS) {
+            // After a start the model servers may be slower to come back than the broker.
+            tokio::select! {
+                () = tokio::time::sleep(MODELS) => {}
+                () = self.live.cancelled.cancelled() => {}
+                () = self.desk.stop.cancelled() => return Err(Halt::Stopped),
+            }
             return Ok(());
         }
         let fails = !faults.is_empty();
@@ -195,16 +209,24 @@ impl Runner {
         let crossed = crossing.run(raw).await;
         let (read, written) = (reader.await?, writer.await?);
         let early = crossed?;
-        read?;
         let Written { output, errors } = written?;
+        // It was there and good before; a person has been at it.
+        let unread = read.err().map(|error| LineError {
+            code: "input_file_unreadable".to_owned(),
+            message: format!("the input file cannot be read any more: {error}"),
+            param: Some("input_file_id".to_owned()),
+            line: None,
+        });
         let to = self.live.change(|batch| {
             let to = match early {
+                _ if unread.is_some() => Status::Failed,
                 // A client that was told so at the last moment can rely on it.
                 None if batch.status == Status::Cancelling => Status::Cancelled,
                 None => Status::Completed,
                 Some(Early::Cancelled) => Status::Cancelled,
                 Some(Early::Expired) => Status::Expired,
             };
+            batch.errors.extend(unread);
             batch.ending = Some(to);
             batch.has_output = output > 0;
             batch.has_errors = errors > 0;
@@ -290,7 +312,7 @@ impl Runner {
     /// Hands the document to the disk, when there is room.
     async fn save(&self) -> Result<(), Halt> {
         let (folder, live) = (self.desk.folder.clone(), self.live.clone());
-        self.patiently(move || folder.save(&live.batch())).await
+        self.patiently(move || live.save(&folder)).await
     }
 
     async fn patiently(&self, work: impl Fn() -> io::Result<()> + Clone + Send + 'static) -> Result<(), Halt> {

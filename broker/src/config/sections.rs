@@ -265,8 +265,8 @@ impl Batches {
     #[must_use]
     pub fn options(&self, limits: &Bounds, queue: &Queue) -> batch::Options {
         let line_bytes = usize::try_from(limits.body).unwrap_or(usize::MAX);
-        // A batch does not take its key's whole queue.
-        let share = |most: u64| usize::try_from(most / 4).unwrap_or(usize::MAX);
+        // All together take half of their key's queue at the most.
+        let share = |most: u64| usize::try_from(most).unwrap_or(usize::MAX) / (2 * self.max_running.max(1));
         let bounds = queue.limits();
         let window = self.window.min(share(bounds.max_jobs_per_key));
         let window_bytes = batch::Options::default().window_bytes.min(share(bounds.max_bytes_per_key));

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use pullyard_tests::{Answer, Behaviour, FakeModel, Ledger, QUICK, TestBroker, until};
+use pullyard_tests::{Answer, Behaviour, ChaosProxy, FakeModel, Ledger, QUICK, TestBroker, until};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::{Value, json};
 
-use super::{begin, broker, in_status, lines, look, results};
+use super::{begin, broker, form, in_status, lines, look, post_form, results};
 
 fn names(count: usize) -> impl Iterator<Item = String> {
     (0..count).map(|n| format!("q{n}"))
@@ -127,8 +127,57 @@ async fn a_batch_waits_for_room_on_the_disk() {
     until("a full disk", async || broker.stderr().contains("cannot be written").then_some(())).await;
     let before = look(&client, &id).await;
     assert_eq!(before["status"], "in_progress");
+    let refused = post_form(&client, form(&[("purpose", "batch")], "x", &"x".repeat(5_000))).await.expect(507);
+    assert!(refused.error().contains("the disk is full") && refused.header("x-should-retry") == Some("false"), "{}", refused.text());
     limit(None);
 
     let batch = in_status(&client, &id, "completed").await;
     is_whole(&broker, &batch, 300).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_is_away_after_a_start_is_waited_for() {
+    let model = FakeModel::start().await.usually(Behaviour::hold(0));
+    let backend = model.backend("a", "slots: 2");
+    let address = backend.split("http://").nth(1).unwrap().split('"').next().unwrap();
+    let proxy = ChaosProxy::start(address.parse().unwrap()).await;
+    let yaml = format!("{QUICK}backends:\n{}", backend.replace(address, &proxy.addr().to_string()));
+    let mut broker = TestBroker::with(yaml).await;
+    let id = begin(&broker.client(), &lines(names(10))).await;
+    model.until("slots busy", |c| c.inside == 2).await;
+
+    broker.kill9();
+    proxy.cut();
+    model.only(Behaviour::Answer(Answer::default()));
+    broker.start().await;
+    let later = begin(&broker.client(), &lines(names(5))).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(look(&broker.client(), &id).await["request_counts"], json!({"total": 10, "completed": 0, "failed": 0}));
+    assert_eq!(look(&broker.client(), &later).await["status"], "validating");
+    proxy.heal();
+
+    let batch = in_status(&broker.client(), &id, "completed").await;
+    is_whole(&broker, &batch, 10).await;
+    let batch = in_status(&broker.client(), &later, "completed").await;
+    is_whole(&broker, &batch, 5).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_whose_file_somebody_has_removed_fails_and_keeps_what_is_done() {
+    let model = FakeModel::start().await.usually(Behaviour::hold(0));
+    let mut broker = broker(&model).await;
+    let id = begin(&broker.client(), &lines(names(50))).await;
+    model.until("slots busy", |c| c.inside == 8).await;
+    model.release(3);
+    let client = broker.client();
+    until("three done", async || Some(look(&client, &id).await).filter(|b| b["request_counts"]["completed"] == 3)).await;
+    let file = look(&client, &id).await["input_file_id"].as_str().unwrap().to_owned();
+
+    broker.kill9();
+    std::fs::remove_file(broker.data().join("files").join(&file)).unwrap();
+    broker.start().await;
+
+    let batch = in_status(&broker.client(), &id, "failed").await;
+    assert_eq!(batch["errors"]["data"][0]["code"], "input_file_unreadable", "{batch}");
+    assert_eq!(results(&broker.client(), &batch["output_file_id"]).await.len(), 3);
 }
