@@ -177,7 +177,7 @@ mod tests {
             unreachable!()
         }
 
-        fn answer(&self, _: Endpoint, _: &Ended) -> Answer {
+        fn answer(&self, _: Endpoint, _: &Bytes, _: &Ended) -> Answer {
             unreachable!()
         }
 

@@ -103,8 +103,8 @@ pub trait Lines: Send + Sync + fmt::Debug {
     /// What a direct request would be told.
     fn job(&self, line: &Line, body: Bytes) -> Result<NewJob, Refused>;
 
-    /// What the end of a job is to who asked through this API.
-    fn answer(&self, endpoint: Endpoint, ended: &Ended) -> Answer;
+    /// What the end of a job is to who asked through this API, with this body.
+    fn answer(&self, endpoint: Endpoint, body: &Bytes, ended: &Ended) -> Answer;
 
     /// The end of a job that rests; nothing where there is no such job.
     ///

@@ -8,10 +8,12 @@
 //! - [`Batch`], [`Status`]: the document. `folder` keeps it.
 //! - `input`: the lines of an input file; `check`: whether all of them can be jobs; `ids`: their jobs' names.
 //! - `results`: output and error file while the batch runs; `shape`: what their lines look like.
-//! - [`Batches`]: all of them, and what clients may do with one. `runner`: one that runs; `flight`: one line of it.
+//! - [`Batches`]: all of them, and what clients may do with one. `runner`: one that runs; `crossing`: its lines on their
+//!   way; `flight`: one of those.
 //! - [`Lines`]: what an API whose requests the lines are has to offer.
 
 mod check;
+mod crossing;
 mod desk;
 mod document;
 mod flight;
@@ -23,8 +25,10 @@ mod live;
 mod results;
 mod runner;
 mod shape;
+mod terms;
 
-pub use desk::{Batches, Error, New, Numbers, Options};
+pub use desk::Batches;
 pub use document::{Batch, Counts, LineError, Status, Tokens};
 pub use lines::{Answer, Checked, Endpoint, Line, Lines, Refused};
 pub use live::Progress;
+pub use terms::{Error, New, Numbers, Options};

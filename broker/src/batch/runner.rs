@@ -7,34 +7,28 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::StreamExt as _;
-use futures_util::stream::FuturesUnordered;
-use pullyard_schemas::job::{BatchLine, Outcome, State};
-use pullyard_schemas::{Charge, JobId};
+use pullyard_schemas::job::BatchLine;
 use tokio::sync::mpsc;
 
 use super::check::{Findings, check};
+use super::crossing::{Crossing, Early, Raw};
 use super::desk::Inner;
-use super::document::{LineError, Status, Tokens};
-use super::flight::{Ground, Landed, fly};
+use super::document::{LineError, Status};
+use super::flight::Ground;
 use super::ids::JobIds;
 use super::input::{Read, Reader, parse};
-use super::lines::{Endpoint, Line};
+use super::lines::Endpoint;
 use super::live::Shared;
-use super::results::{Entry, LineSet, Results, Written};
-use super::shape::{self, Told};
-use crate::engine::Ended;
+use super::results::{LineSet, Results, Written};
 use crate::files::{Meta, Purpose};
 
-/// How often it is looked whether the time is over, and whether cancelled jobs have ended.
+/// How often it is looked whether the time is over.
 const TICK: Duration = Duration::from_millis(500);
 /// How often a document that cannot be written is tried again.
 const RETRY: Duration = Duration::from_millis(500);
 /// What a line is told while no model server has answered yet, and how soon the file is looked at again then.
 const NO_MODELS: &str = "no_models_yet";
 const MODELS: Duration = Duration::from_secs(5);
-/// A line that answers this late was not answered at all.
-const TIMED_OUT: u16 = 504;
 
 /// The broker stops, or something fails that only a new start can mend; the batch goes on then.
 #[derive(Debug, thiserror::Error)]
@@ -45,32 +39,6 @@ pub(super) enum Halt {
     Io(#[from] io::Error),
     #[error("a thread failed: {0}")]
     Thread(#[from] tokio::task::JoinError),
-}
-
-/// Why a batch ends before its last line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Early {
-    Cancelled,
-    Expired,
-}
-
-impl Early {
-    /// What its other lines are told.
-    fn told(self) -> Told<'static> {
-        match self {
-            Self::Cancelled => Told::None { code: "batch_cancelled", message: "The batch was cancelled before this request was done." },
-            Self::Expired => {
-                Told::None { code: "batch_expired", message: "The batch's completion window ended before this request was done." }
-            }
-        }
-    }
-}
-
-/// A line whose result is still to come.
-struct Raw {
-    number: u32,
-    custom_id: Box<str>,
-    body: Bytes,
 }
 
 /// Takes the batch as far as it goes.
@@ -186,7 +154,8 @@ impl Runner {
         let stop = self.desk.stop_writing.clone();
         let writer = tokio::task::spawn_blocking(move || results.run(entries, &stop));
         let crossing = Crossing {
-            runner: self,
+            desk: &self.desk,
+            live: &self.live,
             ground: Arc::new(Ground {
                 engine: self.desk.work()?.engine.clone(),
                 lines: self.desk.work()?.lines.clone(),
@@ -357,145 +326,4 @@ fn read(desk: &Inner, file: &str, endpoint: Endpoint, done: &LineSet, feed: &mps
         }
     }
     Ok(())
-}
-
-/// The lines of a batch on their way.
-struct Crossing<'a> {
-    runner: &'a Runner,
-    ground: Arc<Ground>,
-    of: BatchLine,
-    endpoint: Endpoint,
-    key: Option<Arc<str>>,
-    band: pullyard_schemas::Band,
-    jobs: JobIds,
-    /// As [`Runner::known`] has it.
-    known: Option<LineSet>,
-    to: mpsc::Sender<Entry>,
-    early: Option<Early>,
-    /// Lines on their way, with what is needed at their end.
-    inside: BTreeMap<u32, (Box<str>, usize)>,
-    /// Of their bodies.
-    bytes: usize,
-}
-
-impl Crossing<'_> {
-    async fn run(mut self, mut raw: mpsc::Receiver<Raw>) -> Result<Option<Early>, Halt> {
-        let options = &self.runner.desk.options;
-        let (live, stop) = (self.runner.live.clone(), self.runner.desk.stop.clone());
-        let mut flights = FuturesUnordered::new();
-        let mut open = true;
-        let mut tick = tokio::time::interval(TICK);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        while open || !flights.is_empty() {
-            let room = self.inside.len() < options.window && self.bytes < options.window_bytes && !stop.is_cancelled();
-            tokio::select! {
-                biased;
-                Some((number, landed)) = flights.next() => self.landed(number, landed).await?,
-                () = live.cancelled.cancelled(), if self.early.is_none() => self.ends(Early::Cancelled),
-                _ = tick.tick() => self.tick(),
-                line = raw.recv(), if open && room => match line {
-                    None => open = false,
-                    Some(Raw { number, custom_id, body }) => {
-                        let (job, known) = (self.jobs.job(number), self.known.as_ref().is_none_or(|known| known.has(number)));
-                        if let Some(early) = self.early.filter(|_| !known) {
-                            self.write(job, &custom_id, &early.told(), Tokens::default()).await?;
-                            continue;
-                        }
-                        self.bytes += body.len();
-                        self.inside.insert(number, (custom_id, body.len()));
-                        let of = BatchLine { line: number, ..self.of.clone() };
-                        let line = Line { id: job, of, endpoint: self.endpoint, key: self.key.clone(), band: self.band };
-                        let flight = fly(self.ground.clone(), line, body, known);
-                        flights.push(async move { (number, flight.await) });
-                    }
-                },
-                // What runs may end before the engine does; then all flights land.
-                () = stop.cancelled(), if open => {
-                    raw.close();
-                    open = false;
-                }
-            }
-        }
-        if stop.is_cancelled() { Err(Halt::Stopped) } else { Ok(self.early) }
-    }
-
-    fn tick(&mut self) {
-        let runner = self.runner;
-        if self.early.is_none() && (runner.desk.clock)() >= runner.live.with(|batch| batch.expires_at) {
-            self.ends(Early::Expired);
-        } else if let Some(early) = self.early {
-            // A large request that was on its way to the engine was not there to be cancelled.
-            self.cancel_all(early);
-        }
-    }
-
-    fn ends(&mut self, early: Early) {
-        self.early = Some(early);
-        self.ground.over.cancel();
-        self.cancel_all(early);
-    }
-
-    fn cancel_all(&self, early: Early) {
-        let why: Arc<str> = match early {
-            Early::Cancelled => "its batch was cancelled".into(),
-            Early::Expired => "its batch has expired".into(),
-        };
-        for line in self.inside.keys() {
-            self.ground.engine.cancel(self.jobs.job(*line), why.clone());
-        }
-    }
-
-    async fn landed(&mut self, number: u32, landed: Landed) -> Result<(), Halt> {
-        let Some((custom_id, bytes)) = self.inside.remove(&number) else { return Ok(()) };
-        self.bytes -= bytes;
-        let job = self.jobs.job(number);
-        match landed {
-            Landed::Stopped => Ok(()),
-            Landed::Unsent => match self.early {
-                Some(early) => self.write(job, &custom_id, &early.told(), Tokens::default()).await,
-                None => Ok(()),
-            },
-            Landed::Refused(refused) => {
-                let told = Told::Answer { status: refused.status, body: &refused.body, cost_nanos: 0 };
-                self.write(job, &custom_id, &told, Tokens::default()).await
-            }
-            Landed::Ended(ended) => self.ended(job, &custom_id, &ended).await,
-        }
-    }
-
-    async fn ended(&self, job: JobId, custom_id: &str, ended: &Ended) -> Result<(), Halt> {
-        if let (State::Ended(Outcome::Cancelled { .. }), Some(early)) = (&ended.job.state, self.early) {
-            return self.write(job, custom_id, &early.told(), Tokens::default()).await;
-        }
-        let answer = self.ground.lines.answer(self.endpoint, ended);
-        if answer.status == TIMED_OUT {
-            let message = ended.job.failure.as_deref().map_or("the model took too long", |failure| &failure.message);
-            return self.write(job, custom_id, &Told::None { code: "request_timeout", message }, Tokens::default()).await;
-        }
-        let cost_nanos = charge_of(ended).map_or(0, |charge| charge.cost_nanos);
-        let tokens = Tokens { cost_nanos, ..shape::tokens(&answer.body) };
-        self.write(job, custom_id, &Told::Answer { status: answer.status, body: &answer.body, cost_nanos }, tokens).await
-    }
-
-    async fn write(&self, job: JobId, custom_id: &str, told: &Told<'_>, tokens: Tokens) -> Result<(), Halt> {
-        let well = matches!(told, Told::Answer { status: 200..=299, .. });
-        let mut line = Vec::with_capacity(256);
-        shape::write(job, custom_id, told, &mut line);
-        let entry = if well { Entry::Output(line) } else { Entry::Error(line) };
-        // The writer ends early only when the broker stops.
-        self.to.send(entry).await.map_err(|_| Halt::Stopped)?;
-        self.runner.live.done(well, tokens);
-        Ok(())
-    }
-}
-
-fn charge_of(ended: &Ended) -> Option<&Charge> {
-    match &ended.job.state {
-        State::Ended(Outcome::Completed { charge, .. }) => Some(charge),
-        State::Ended(Outcome::Cancelled { .. } | Outcome::Expired)
-        | State::Queued
-        | State::Deferred { .. }
-        | State::Running { .. }
-        | State::Parked { .. } => None,
-    }
 }

@@ -25,13 +25,14 @@ struct Api {
     kind: Kind,
     /// The line's body in the shape that jobs are kept in.
     body: fn(Bytes) -> Result<Bytes, Error>,
-    /// The body of the answer, from that of a chat completion, a completion or an embedding.
-    answer: fn(&Ended, Bytes) -> Result<Bytes, Error>,
+    /// The body of the answer, from the line's own body, the job's end, and the body of a chat completion, a completion or
+    /// an embedding that it came to.
+    answer: fn(&Bytes, &Ended, Bytes) -> Result<Bytes, Error>,
 }
 
 /// Nothing for an API whose lines cannot be run.
 fn api(endpoint: Endpoint) -> Option<Api> {
-    let of = |kind| Some(Api { kind, body: Ok, answer: |_, output| Ok(output) });
+    let of = |kind| Some(Api { kind, body: Ok, answer: |_, _, output| Ok(output) });
     match endpoint {
         Endpoint::Chat => of(Kind::Chat),
         Endpoint::Completions => of(Kind::Completion),
@@ -157,9 +158,9 @@ impl Lines for AppLines {
         self.new_job(line, body).map_err(|error| refused(&error))
     }
 
-    fn answer(&self, endpoint: Endpoint, ended: &Ended) -> Answer {
+    fn answer(&self, endpoint: Endpoint, body: &Bytes, ended: &Ended) -> Answer {
         let answer = |output| match api(endpoint) {
-            Some(api) => (api.answer)(ended, output),
+            Some(api) => (api.answer)(body, ended, output),
             None => Err(Error::not_found("lines of this API cannot be run")),
         };
         match wait::completed(ended).and_then(answer) {
