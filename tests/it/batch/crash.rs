@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use pullyard_tests::{Answer, Behaviour, ChaosProxy, FakeModel, Ledger, QUICK, TestBroker, until};
+use pullyard_tests::{Answer, Behaviour, ChaosProxy, FakeModel, Ledger, QUICK, TestBroker, dice, until};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::{Value, json};
 
-use super::{begin, broker, form, in_status, lines, look, post_form, results};
+use super::{asks, begin, broker, form, in_status, lines, look, post_form, results, upload};
 
 fn names(count: usize) -> impl Iterator<Item = String> {
     (0..count).map(|n| format!("q{n}"))
@@ -50,6 +50,39 @@ async fn a_broker_that_is_killed_goes_on_with_its_batch() {
     // What ran when the broker died, and what had ended in the moment before and was not written yet.
     let again = model.seen().len() - LINES;
     assert!(again <= 3 * 8 * 4, "{again} requests came again");
+}
+
+/// Before, while and after its lines run: whatever was just being written.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_survives_being_killed_at_any_moment() {
+    const LINES: usize = 600;
+    let mut dice = dice("a_batch_survives_being_killed_at_any_moment");
+    let model = FakeModel::start().await.usually(Behaviour::after(1));
+    let mut broker = broker(&model).await;
+    let file = upload(&broker.client(), &lines(names(LINES))).await;
+    let made = async |broker: &TestBroker| {
+        // The same request, so the same batch.
+        let reply = broker.client().post_once("/v1/batches", &asks(&file), "one").await;
+        reply.unwrap().expect(200).json()["id"].as_str().unwrap().to_owned()
+    };
+    let id = made(&broker).await;
+
+    for _ in 0..8 {
+        tokio::time::sleep(Duration::from_millis(dice.u64(0..250))).await;
+        broker.kill9();
+        broker.start().await;
+        assert_eq!(made(&broker).await, id);
+    }
+    let batch = in_status(&broker.client(), &id, "completed").await;
+
+    is_whole(&broker, &batch, LINES).await;
+    broker.restart().await;
+    assert_eq!(look(&broker.client(), &id).await, batch, "what is over stays as it was");
+    let mut left: Vec<_> = std::fs::read_dir(broker.data().join("batches")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    left.retain(|name| *name != *format!("{id}.json"));
+    assert!(left.is_empty(), "{left:?}");
+    assert!(broker.terminate().await.success());
+    assert_eq!(Ledger::of(&broker).await.jobs.len(), LINES);
 }
 
 #[tokio::test(flavor = "multi_thread")]
