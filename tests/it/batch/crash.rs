@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use pullyard_tests::{Answer, Behaviour, ChaosProxy, FakeModel, Ledger, QUICK, TestBroker, dice, until};
+use pullyard_tests::{Answer, Behaviour, ChaosProxy, FakeModel, Ledger, QUICK, TestBroker, chat, dice, until};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::{Value, json};
 
-use super::{asks, begin, broker, form, in_status, lines, look, post_form, results, upload};
+use super::{asks, begin, broker, form, in_status, line, lines, look, post_form, results, upload};
 
 fn names(count: usize) -> impl Iterator<Item = String> {
     (0..count).map(|n| format!("q{n}"))
@@ -83,6 +83,37 @@ async fn a_batch_survives_being_killed_at_any_moment() {
     assert!(left.is_empty(), "{left:?}");
     assert!(broker.terminate().await.success());
     assert_eq!(Ledger::of(&broker).await.jobs.len(), LINES);
+}
+
+/// Their requests are files of their own beside the log.
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_with_large_bodies_survive_a_crash_and_can_be_cancelled() {
+    let model = FakeModel::start().await.usually(Behaviour::hold(0));
+    let mut broker = broker(&model).await;
+    let large = |name: String| {
+        let mut body = chat("m", &name);
+        body["x_padding"] = json!("x".repeat(300_000));
+        line(&name, &body)
+    };
+    let file: String = names(20).map(large).collect();
+    let kept = begin(&broker.client(), &file).await;
+    model.until("slots busy", |c| c.inside == 8).await;
+
+    broker.kill9();
+    model.only(Behaviour::Answer(Answer::default()));
+    broker.start().await;
+    let batch = in_status(&broker.client(), &kept, "completed").await;
+    is_whole(&broker, &batch, 20).await;
+
+    model.from_now_on(Behaviour::hold(0));
+    let client = broker.client();
+    let other = begin(&client, &file).await;
+    // As soon as its lines run, while others are still being written.
+    until("lines that run", async || Some(look(&client, &other).await).filter(|b| b["status"] == "in_progress")).await;
+    client.post(&format!("/v1/batches/{other}/cancel"), &json!({})).await.expect(200);
+    let batch = in_status(&client, &other, "cancelled").await;
+    assert_eq!(batch["request_counts"], json!({"total": 20, "completed": 0, "failed": 20}));
+    model.until("an empty model", |c| c.inside == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
