@@ -15,6 +15,7 @@ mod jobs;
 mod large;
 mod limits;
 mod misbehave;
+mod ollama;
 mod promises;
 mod shim;
 mod spill;
