@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 const REQUESTS: usize = 10_000;
 const CONNECTIONS: usize = 16;
-const PATHS: [&str; 33] = [
+const PATHS: [&str; 39] = [
     "/",
     "/healthz",
     "/readyz",
@@ -32,6 +32,12 @@ const PATHS: [&str; 33] = [
     "/v1/chat/completions",
     "/v1/chat/completions/",
     "/v1/unknown",
+    "/v1/files",
+    "/v1/files/file-01a1fe95dc747197af136ccb3848b780",
+    "/v1/files/..%2f..%2fetc%2fpasswd/content",
+    "/v1/batches",
+    "/v1/batches/batch_01a1fe95dc81712a891a76d9c5ae5cf5",
+    "/v1/batches/%00%ff/cancel",
     "/api/version",
     "/api/tags",
     "/api/ps",

@@ -3,6 +3,7 @@
 
 mod anthropic;
 mod auth;
+mod batch;
 mod cli;
 mod continues;
 mod crash;

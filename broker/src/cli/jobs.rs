@@ -21,7 +21,7 @@ Examples:
 #[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub struct JobsArgs {
     /// The one to show, instead of a list
-    #[arg(conflicts_with_all = ["state", "class", "key", "tag", "model", "limit", "after"])]
+    #[arg(conflicts_with_all = ["state", "class", "key", "tag", "model", "batch", "limit", "after"])]
     id: Option<String>,
     #[command(subcommand)]
     one: Option<One>,
@@ -60,6 +60,9 @@ struct Filter {
     /// Only jobs for this model
     #[arg(long)]
     model: Option<String>,
+    /// Only jobs that are lines of this batch
+    #[arg(long, value_name = "ID")]
+    batch: Option<String>,
     /// How many, newest first
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -103,6 +106,7 @@ async fn list(client: &Client, out: &Out, filter: &Filter) -> Result<(), Error> 
         ("key", &filter.key),
         ("tag", &filter.tag),
         ("model", &filter.model),
+        ("batch", &filter.batch),
         ("limit", &limit),
         ("after", &filter.after),
     ];

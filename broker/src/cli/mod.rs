@@ -1,6 +1,7 @@
 //! The command line: what can be typed, and the commands that talk to a running broker or look at its files.
 
 mod announce;
+mod batch;
 mod body;
 mod check;
 mod client;
@@ -32,6 +33,7 @@ use clap::{Arg, ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parse
 use client::{Client, Error};
 use out::{Out, note};
 
+pub use batch::BatchArgs;
 pub use body::BodyArgs;
 pub use check::CheckArgs;
 pub use completions::CompletionsArgs;
@@ -106,6 +108,8 @@ pub enum Command {
 pub enum ClientCommand {
     /// Send a job and wait for its answer
     Submit(Box<SubmitArgs>),
+    /// Run files of requests, and fetch their answers
+    Batch(BatchArgs),
     /// Follow a job until it ends, printing its text as it comes
     #[command(after_help = "Example:\n  pullyard watch 0198c2a4-7d1e-7c33-9a51-6f0d5f6f2b10")]
     Watch(WatchArgs),
@@ -180,6 +184,7 @@ async fn interruptible(work: impl Future<Output = Result<(), Error>>) -> ExitCod
         done = work => ended(done),
         () = interrupted() => {
             note("");
+            out::part();
             // Returning would wait for threads that read a terminal or a large log.
             std::process::exit(130);
         }
@@ -208,6 +213,7 @@ async fn dispatch(global: &Global, out: &Out, command: ClientCommand) -> Result<
     let client = || Client::new(&global.url);
     match command {
         ClientCommand::Submit(args) => submit::run(&client()?, out, *args).await,
+        ClientCommand::Batch(args) => batch::run(&client()?, out, args).await,
         ClientCommand::Watch(args) => watch::run(&client()?, out, &args).await,
         ClientCommand::Jobs(args) => jobs::run(&client()?, out, args).await,
         ClientCommand::Cancel(args) => jobs::cancel(&client()?, out, &args).await,

@@ -39,7 +39,7 @@ pub use fleet::{Auth, Nats, Role, Storage, Tls, Transport, Worker, as_worker_nam
 pub use hours::Window;
 pub use prices::{Power, Price, Prices};
 pub use secret::SecretRef;
-pub use sections::{Bounds, Durability, Key, KeySecret, Log, Queue, Retries, Shim, ShimLeave};
+pub use sections::{Batches, Bounds, Durability, Files, Key, KeySecret, Log, Queue, Retries, Shim, ShimLeave};
 pub use units::{parse_duration, parse_listen};
 
 use crate::core::{decide, schedule};
@@ -68,6 +68,8 @@ pub struct Config {
     pub shim: Shim,
     pub log: Log,
     pub limits: Bounds,
+    pub files: Files,
+    pub batches: Batches,
     pub prices: Prices,
     /// As [`Config::transport`] where absent.
     #[serde(rename = "transport")]
@@ -110,6 +112,8 @@ impl Default for Config {
             shim: Shim::default(),
             log: Log::default(),
             limits: Bounds::default(),
+            files: Files::default(),
+            batches: Batches::default(),
             prices: Prices::default(),
             chosen: None,
             nats: None,

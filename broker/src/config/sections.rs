@@ -9,7 +9,9 @@ use sha2::{Digest, Sha256};
 use super::error::Error;
 use super::secret::SecretRef;
 use super::units;
+use crate::batch;
 use crate::core::schedule::Limits;
+use crate::files;
 
 /// Someone who may use the broker.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -212,5 +214,62 @@ pub struct Bounds {
 impl Default for Bounds {
     fn default() -> Self {
         Self { body: 64_000_000, header: 64_000, header_timeout: Duration::from_secs(15), body_timeout: Duration::from_secs(120) }
+    }
+}
+
+/// What clients upload and batches write; `files` in the file.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Files {
+    /// Of one file.
+    #[serde(deserialize_with = "units::size")]
+    pub max_file: u64,
+    /// Of all together.
+    #[serde(deserialize_with = "units::size")]
+    pub max_total: u64,
+}
+
+impl Default for Files {
+    fn default() -> Self {
+        Self { max_file: 512_000_000, max_total: 20_000_000_000 }
+    }
+}
+
+impl Files {
+    /// As the store takes them.
+    #[must_use]
+    pub fn limits(&self) -> files::Limits {
+        files::Limits { file: self.max_file, total: self.max_total }
+    }
+}
+
+/// Files of requests.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Batches {
+    /// How many run at once.
+    pub max_running: usize,
+    /// Lines of one that are jobs at once.
+    pub window: usize,
+}
+
+impl Default for Batches {
+    fn default() -> Self {
+        let batch::Options { running, window, .. } = batch::Options::default();
+        Self { max_running: running, window }
+    }
+}
+
+impl Batches {
+    /// As the runners take them.
+    #[must_use]
+    pub fn options(&self, limits: &Bounds, queue: &Queue) -> batch::Options {
+        let line_bytes = usize::try_from(limits.body).unwrap_or(usize::MAX);
+        // All together take half of their key's queue at the most.
+        let share = |most: u64| usize::try_from(most).unwrap_or(usize::MAX) / (2 * self.max_running.max(1));
+        let bounds = queue.limits();
+        let window = self.window.min(share(bounds.max_jobs_per_key));
+        let window_bytes = batch::Options::default().window_bytes.min(share(bounds.max_bytes_per_key));
+        batch::Options { running: self.max_running, window, window_bytes, line_bytes, ..batch::Options::default() }
     }
 }

@@ -84,7 +84,7 @@ impl Config {
     }
 
     fn check_numbers(&self) -> Result<(), Fault> {
-        let Self { retries, queue, shim, log, limits, .. } = self;
+        let Self { retries, queue, shim, log, limits, files, batches, .. } = self;
         range("retries.max_attempts", retries.max_attempts, 1, 100)?;
         range("retries.max_attempts_per_target", retries.max_attempts_per_target, 1, 100)?;
         if retries.backoff > retries.backoff_max {
@@ -96,11 +96,15 @@ impl Config {
             ("queue.max_jobs_per_key", queue.max_jobs_per_key.unwrap_or(1)),
             ("queue.max_bytes_per_key", queue.max_bytes_per_key.unwrap_or(1)),
             ("limits.body", limits.body),
+            ("files.max_file", files.max_file),
+            ("files.max_total", files.max_total),
         ] {
             range(path, number, 1, u64::MAX)?;
         }
         // A header of a few KB is usual, and a segment that holds few records makes very many files.
         range("limits.header", limits.header, 4096, 16_000_000)?;
+        range("batches.max_running", batches.max_running, 1, 1_000)?;
+        range("batches.window", batches.window, 1, 100_000)?;
         range("log.segment", log.segment, 1_000_000, 16_000_000_000)?;
         for (path, duration) in [
             ("shim.keep_alive", shim.keep_alive),

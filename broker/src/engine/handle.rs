@@ -18,7 +18,7 @@ use crate::core::decide::{Command, Policy, Rejection};
 use crate::core::schedule;
 
 /// A request that has been read, checked and routed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct NewJob {
     pub id: JobId,
     pub spec: Arc<Spec>,
@@ -51,6 +51,9 @@ pub enum Refusal {
     Stalled(Arc<str>),
     #[error("the idempotency key was used with another request (job {0})")]
     KeyReused(JobId),
+    /// Nothing is changed by that; what becomes of the job is heard by [`Handle::ended`].
+    #[error("this job id is taken (job {0})")]
+    Exists(JobId),
     #[error("the broker is shutting down")]
     Draining,
 }
@@ -88,13 +91,15 @@ pub(super) enum Reply {
     Accepted { accepted: oneshot::Sender<Result<Accepted, Refusal>>, end: Option<oneshot::Sender<End>>, promise: bool },
     /// The client hears nothing before the end.
     End(oneshot::Sender<End>),
+    /// The same, and it can wait as long as the log cannot be written.
+    Whenever(oneshot::Sender<End>),
 }
 
 impl Reply {
     pub(super) fn refuse(self, refusal: Refusal) {
         match self {
             Self::Accepted { accepted, .. } => drop(accepted.send(Err(refusal))),
-            Self::End(end) => drop(end.send(Err(refusal))),
+            Self::End(end) | Self::Whenever(end) => drop(end.send(Err(refusal))),
         }
     }
 
@@ -102,7 +107,7 @@ impl Reply {
     pub(super) fn is_closed(&self) -> bool {
         match self {
             Self::Accepted { accepted, .. } => accepted.is_closed(),
-            Self::End(end) => end.is_closed(),
+            Self::End(end) | Self::Whenever(end) => end.is_closed(),
         }
     }
 }
@@ -227,6 +232,18 @@ impl Handle {
         ended
     }
 
+    /// For a job whose id its submitter has made from what it is, so that it may have been submitted before. Answers with its
+    /// end, which is on disk then. While the log cannot be written the job waits for that, instead of being cancelled and
+    /// its id spent.
+    ///
+    /// The engine knows the jobs in its memory, and refuses those with [`Refusal::Exists`]. Whoever submits must have
+    /// seen that the read model has no such job, and that only this broker's own former lives can have submitted it.
+    pub fn enqueue(&self, new: NewJob) -> oneshot::Receiver<End> {
+        let (end, ended) = oneshot::channel();
+        self.send(Input::Submit(Submission::new(new, Reply::Whenever(end))));
+        ended
+    }
+
     /// Carries out a command on a job in memory.
     ///
     /// # Errors
@@ -239,7 +256,12 @@ impl Handle {
 
     /// Cancels without waiting, for use in `Drop`.
     pub fn abandon(&self, job: JobId) {
-        self.send(Input::Change { job, command: Command::Cancel { why: "the client left".into() }, done: None });
+        self.cancel(job, "the client left".into());
+    }
+
+    /// Cancels without waiting. Nothing happens to what is not in memory.
+    pub fn cancel(&self, job: JobId, why: Arc<str>) {
+        self.send(Input::Change { job, command: Command::Cancel { why }, done: None });
     }
 
     /// Carries out a command on a parked job that the engine does not hold: it is as the log has it.

@@ -73,6 +73,11 @@ impl Engine {
             self.drop_aside(new.id, at);
             return;
         }
+        if self.jobs.contains_key(&new.id) || self.recent.contains_key(&new.id) {
+            // The file of a large body is that job's.
+            reply.refuse(Refusal::Exists(new.id));
+            return;
+        }
         let key = idempotency(new.spec.labels.key.as_deref(), new.spec.idempotency_key.as_deref());
         if let Some(id) = key.as_ref().and_then(|k| self.idempotent.get(k)).copied() {
             self.drop_aside(new.id, at);
@@ -111,6 +116,7 @@ impl Engine {
                 self.waiters.insert(id, vec![end]);
                 self.group.acks.push(Ack::Silent(id));
             }
+            Reply::Whenever(end) => drop(self.waiters.insert(id, vec![end])),
         }
     }
 
@@ -138,7 +144,7 @@ impl Engine {
         }
         let (accepted, end) = match reply {
             Reply::Accepted { accepted, end, .. } => (Some(accepted), end),
-            Reply::End(end) => (None, Some(end)),
+            Reply::End(end) | Reply::Whenever(end) => (None, Some(end)),
         };
         // Where the job rests already, the closed channel says so.
         if let Some(end) = end

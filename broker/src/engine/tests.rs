@@ -78,6 +78,7 @@ pub(super) fn new_job(targets: &[&str]) -> NewJob {
         size: 4,
         idempotency_key: None,
         fingerprint: None,
+        batch: None,
         metadata: Default::default(),
         tags: vec![],
         decision: Arc::default(),
@@ -176,4 +177,22 @@ async fn whatever_workers_say_every_job_comes_to_rest_and_no_lane_is_left_blocke
         .unwrap();
     assert_eq!(folded.len(), jobs.len());
     assert!(folded.values().all(|job| job.state.is_at_rest() && job.attempts <= job.max_attempts));
+}
+
+#[tokio::test]
+async fn an_id_that_is_taken_is_refused_and_its_end_is_heard() {
+    let rig = rig();
+    let new = new_job(&["m"]);
+    let id = new.id;
+    let first = rig.handle.enqueue(new.clone());
+    for again in [rig.handle.enqueue(new.clone()), rig.handle.run(new.clone())] {
+        assert_eq!(again.await.unwrap().unwrap_err(), Refusal::Exists(id));
+    }
+    assert_eq!(rig.handle.submit(new).await.unwrap_err(), Refusal::Exists(id));
+
+    let heard = rig.handle.ended(id);
+    rig.handle.cancel(id, "enough".into());
+    for end in [first, heard] {
+        assert_eq!(end.await.unwrap().unwrap().job.state.name(), "cancelled");
+    }
 }

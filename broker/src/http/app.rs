@@ -11,10 +11,12 @@ use tokio::sync::watch;
 
 use super::error::Error;
 use super::jobs::Filter;
+use crate::batch::Batches;
 use crate::blobs::{Blobs, Name};
 use crate::core::decide::{Command, Policy, Rejection, decide};
 use crate::core::policy::Catalog;
 use crate::engine::{Ended, Handle, NewJob, Page, Refusal, View};
+use crate::files::Files;
 use crate::fleet::Registry;
 use crate::log::{LogReader, Record};
 use crate::readmodel::{self, ReadModel};
@@ -46,6 +48,10 @@ pub struct App {
     pub live: RwLock<Arc<LiveConfig>>,
     pub clock: fn() -> Timestamp,
     pub max_body: u64,
+    pub files: Files,
+    /// Bytes of an uploaded file.
+    pub max_file: u64,
+    pub batches: Batches,
     pub started: Timestamp,
     /// Set when the broker has been told to stop.
     pub draining: AtomicBool,
@@ -150,6 +156,7 @@ impl App {
             key: filter.key.clone(),
             tag: filter.tag.clone(),
             model: filter.model.clone(),
+            batch: filter.batch.clone(),
             since: None,
             until: None,
         };

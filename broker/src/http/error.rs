@@ -12,9 +12,11 @@ use pullyard_worker::fleet::Unheeded;
 use serde_json::json;
 
 use super::api::Api;
+use crate::batch;
 use crate::core::decide::Rejection;
 use crate::core::policy::Unroutable;
 use crate::engine::Refusal;
+use crate::files;
 use crate::fleet::Unmoved;
 
 /// An answer that says no: to people in `message`, to programs in `type`, `param` and `code`.
@@ -85,6 +87,17 @@ impl Error {
         let mut error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", message);
         error.over = true;
         error
+    }
+
+    /// A person has to make some.
+    fn no_room(message: String) -> Self {
+        Self::new(StatusCode::INSUFFICIENT_STORAGE, "server_error", message).for_good()
+    }
+
+    /// Sent again it will be the same, though clients send this status again by themselves.
+    fn for_good(mut self) -> Self {
+        self.over = true;
+        self
     }
 
     pub(crate) fn internal(message: impl Into<String>) -> Self {
@@ -189,12 +202,57 @@ impl From<Refusal> for Error {
             Refusal::Full { retry_after, .. } => Self::unavailable(message, retry_after.as_secs().max(1)),
             Refusal::Stalled(_) => Self::unavailable(message, 5),
             Refusal::Draining => Self::unavailable(message, 5),
+            Refusal::Exists(_) => Self::new(StatusCode::CONFLICT, "invalid_request_error", message),
             Refusal::KeyReused(_) => {
                 let mut error = Self::new(StatusCode::CONFLICT, "invalid_request_error", message);
                 error.param = Some("Idempotency-Key".to_owned());
                 error.code = Some("idempotency_key_reused");
                 error
             }
+        }
+    }
+}
+
+impl From<files::Error> for Error {
+    fn from(why: files::Error) -> Self {
+        let message = why.to_string();
+        match why {
+            files::Error::TooLarge { .. } => {
+                let mut error = Self::new(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error", message);
+                error.param = Some("file".to_owned());
+                error
+            }
+            files::Error::NoRoom { .. } | files::Error::DiskFull(_) => Self::no_room(message),
+            files::Error::Unknown(_) => Self::not_found(message),
+            files::Error::Io(_) => Self::internal(message),
+        }
+    }
+}
+
+impl From<batch::Error> for Error {
+    fn from(why: batch::Error) -> Self {
+        let message = why.to_string();
+        match why {
+            batch::Error::Unknown(_) => Self::not_found(message),
+            batch::Error::File(why) => why.into(),
+            batch::Error::Purpose { .. } => Self::bad_request("input_file_id", message),
+            batch::Error::Endpoint(_) => Self::bad_request("endpoint", message),
+            batch::Error::KeyReused(_) => {
+                let mut error = Self::new(StatusCode::CONFLICT, "invalid_request_error", message);
+                error.param = Some("Idempotency-Key".to_owned());
+                error.code = Some("idempotency_key_reused");
+                error
+            }
+            batch::Error::TooMany => {
+                let mut error = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", message);
+                error.retry_after = Some(60);
+                error
+            }
+            batch::Error::TooLate(_) | batch::Error::InUse(_) => {
+                Self::new(StatusCode::CONFLICT, "invalid_request_error", message).for_good()
+            }
+            batch::Error::Draining => Self::stopping(),
+            batch::Error::Io(source) => files::Error::from(source).into(),
         }
     }
 }

@@ -45,6 +45,7 @@ pub(crate) async fn create(app: Arc<App>, request: Request, query: Wait) -> Resu
         live: false,
         keep: false,
         default_band: Band::Normal,
+        line: None,
     };
     let new = intake::new_job(&app, request.body.clone(), &fields, &arrival, app.now())?;
     let warning = reload::warning(&app, &fields, &new.spec);
@@ -135,6 +136,8 @@ pub(crate) struct Filter {
     pub(crate) key: Option<String>,
     pub(crate) tag: Option<String>,
     pub(crate) model: Option<String>,
+    /// The id of the batch that it is a line of.
+    pub(crate) batch: Option<String>,
     pub(crate) limit: Option<usize>,
     /// The last id of the page before.
     pub(crate) after: Option<String>,
@@ -147,6 +150,7 @@ impl Filter {
             && is(&self.class, job.spec.labels.class.as_deref())
             && is(&self.key, job.spec.labels.key.as_deref())
             && is(&self.model, Some(job.target_name()))
+            && is(&self.batch, job.spec.batch.as_deref().map(|line| &*line.id))
             && self.tag.as_ref().is_none_or(|t| job.spec.tags.contains(t))
     }
 }

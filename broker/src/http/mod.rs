@@ -5,9 +5,11 @@ mod api;
 mod app;
 mod arrive;
 mod assemble;
+mod batches;
 mod encode;
 mod error;
 mod fields;
+mod files;
 mod intake;
 mod jobs;
 mod models;
@@ -24,6 +26,7 @@ mod wait;
 mod workers;
 
 pub use app::{App, LiveConfig};
+pub use batches::AppLines;
 pub use server::{Limits, serve};
 
 use std::sync::Arc;

@@ -75,6 +75,7 @@ pub(crate) async fn metrics(app: &App) -> Result<Response, Error> {
         values.iter().for_each(|(labels, value)| text.line(name, labels, *value));
     }
     fleet(&mut text, &app.workers.workers());
+    batches(&mut text, app);
     let mut response = Response::new(Body::from(text.0));
     response.headers_mut().insert("content-type", hyper::header::HeaderValue::from_static("text/plain; version=0.0.4"));
     Ok(response)
@@ -111,6 +112,19 @@ fn fleet(text: &mut Text, workers: &[Known]) {
         text.head(name, help, "gauge");
         values.iter().for_each(|(labels, value)| text.line(name, labels, *value));
     }
+}
+
+fn batches(text: &mut Text, app: &App) {
+    let numbers = app.batches.numbers();
+    text.head("pullyard_batches", "Batches by status.", "gauge");
+    for (status, count) in numbers.by_status {
+        text.line("pullyard_batches", &format!("{{status=\"{}\"}}", status.as_str()), count);
+    }
+    text.head("pullyard_batch_lines_total", "Lines of batches by what became of them.", "counter");
+    for (result, count) in [("completed", numbers.lines_completed), ("failed", numbers.lines_failed)] {
+        text.line("pullyard_batch_lines_total", &format!("{{result=\"{result}\"}}"), count);
+    }
+    text.gauge("pullyard_files_bytes", "Bytes of all files.", app.files.used_bytes());
 }
 
 #[derive(Default)]

@@ -11,7 +11,7 @@ use super::api::Api;
 use super::arrive::{Unread, authorize};
 use super::error::Error;
 use super::server::Limits;
-use super::{App, anthropic, jobs, models, ollama, openai, ops, route, usage, workers};
+use super::{App, anthropic, batches, files, jobs, models, ollama, openai, ops, route, usage, workers};
 use crate::core::nearest::suggest;
 
 /// Every route.
@@ -49,6 +49,8 @@ pub(super) async fn dispatch(app: Arc<App>, request: HttpRequest<Incoming>, segm
         (_, ["v1", "jobs", id, "stream"]) if read => jobs::stream(app, id, &unread.headers).await,
         (_, ["v1", "workers"]) if read => Ok(workers::list(&app)),
         (_, ["v1", "usage"]) if read => usage::get(app, parse_query(query)?).await,
+        (method, ["v1", "files", rest @ ..]) => files::dispatch(app, method, rest, query, unread).await,
+        (method, ["v1", "batches", rest @ ..]) => batches::dispatch(app, method, rest, query, unread).await,
         (&Method::POST, ["v1", "chat", "completions"]) => openai::create(app, unread.read(limit).await?, Kind::Chat).await,
         (&Method::POST, ["v1", "completions"]) => openai::create(app, unread.read(limit).await?, Kind::Completion).await,
         (&Method::POST, ["v1", "embeddings"]) => openai::create(app, unread.read(limit).await?, Kind::Embedding).await,

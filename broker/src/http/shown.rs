@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use pullyard_schemas::job::{Decision, Job, Kind, Outcome, State};
+use pullyard_schemas::job::{BatchLine, Decision, Job, Kind, Outcome, State};
 use pullyard_schemas::{Band, Failure, JobId, Scope, Timestamp, Usage};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -28,6 +28,8 @@ pub(crate) struct Shown<'a> {
     attempts: u32,
     max_attempts: u32,
     failure: Option<&'a Failure>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    batch: Option<&'a BatchLine>,
     metadata: &'a BTreeMap<String, String>,
     tags: &'a [String],
     decision: &'a Arc<Decision>,
@@ -89,6 +91,7 @@ impl<'a> Shown<'a> {
             attempts: job.attempts,
             max_attempts: job.max_attempts,
             failure: job.failure.as_deref(),
+            batch: job.spec.batch.as_deref(),
             metadata: &job.spec.metadata,
             tags: &job.spec.tags,
             decision: &job.spec.decision,

@@ -38,6 +38,7 @@ pub(crate) async fn answer(
         live: true,
         keep,
         default_band: Band::Interactive,
+        line: None,
     };
     let streamed = kind != Kind::Embedding && fields.stream == Some(true);
     let new = intake::new_job(&app, request.body.clone(), &fields, &arrival, app.now())?;

@@ -196,6 +196,7 @@ pub(super) mod tests {
             size: 11,
             idempotency_key: Some("once".into()),
             fingerprint: Some(u64::MAX),
+            batch: None,
             metadata: BTreeMap::from([("team".to_owned(), "é".to_owned())]),
             tags: vec!["t".to_owned()],
             decision: Arc::new(Decision { rule: "r".into(), reason: "why".into(), config: "1".into() }),

@@ -149,3 +149,14 @@ fn old_jobs_are_forgotten_with_their_keys_and_usage_stays() {
     assert_eq!((left(b'j'), left(b'i')), (4, 4));
     assert_eq!(model.usage(Timestamp(0), Timestamp(100), &[]).unwrap()[0].attempts, 9);
 }
+
+#[test]
+fn ids_at_rest_are_found_by_their_range() {
+    let dir = tempfile::tempdir().unwrap();
+    let (model, _) = open(dir.path(), 0);
+    model.apply(&(1..=50).map(update).collect::<Vec<_>>(), Seq(51)).unwrap();
+    let id = |n: u128| JobId(uuid::Uuid::from_u128(n));
+    let found = model.ids(id(7), id(12)).unwrap();
+    assert_eq!(found, (7..=12).map(id).collect::<Vec<_>>());
+    assert!(model.ids(id(1 << 100), id(1 << 101)).unwrap().is_empty());
+}

@@ -32,11 +32,13 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use outpost::Outpost;
 
+use crate::batch::Batches;
 use crate::blobs::Blobs;
 use crate::config::{self, Config, Durability, ShimLeave, Transport};
 use crate::engine::{self, OutputHub};
+use crate::files::Files;
 use crate::fleet::{self, Known, Registry};
-use crate::http::{self, App, LiveConfig};
+use crate::http::{self, App, AppLines, LiveConfig};
 use crate::log::{self, EventLog, FileLog};
 use crate::readmodel::{self, ReadModel};
 use crew::Crew;
@@ -119,6 +121,10 @@ impl Yard {
             tracing::warn!(%why, "the read model is rebuilt from the event log");
         }
         let blobs = Blobs::open(&dir.join("blobs")).map_err(|source| Error::Data { dir: dir.join("blobs"), source })?;
+        let files =
+            Files::open(&dir.join("files"), config.files.limits()).map_err(|source| Error::Data { dir: dir.join("files"), source })?;
+        let batches = Batches::open(&dir.join("batches"), files.clone(), config.batches.options(&config.limits, &config.queue), wall_clock)
+            .map_err(|source| Error::Data { dir: dir.join("batches"), source })?;
         let projector = readmodel::spawn(read_model.clone()).map_err(Error::Thread)?;
         let hub = Arc::new(OutputHub::default());
         let ((crew, link), own_workers) = match config.transport() {
@@ -155,6 +161,9 @@ impl Yard {
             live: RwLock::new(Arc::new(live_config(&config, env)?)),
             clock: wall_clock,
             max_body: config.limits.body,
+            files,
+            max_file: config.files.max_file,
+            batches,
             started: wall_clock(),
             draining: AtomicBool::new(false),
             discovered,
@@ -165,6 +174,7 @@ impl Yard {
         if let Some(crew) = &crew {
             crew.configure(&config, env)?;
         }
+        app.batches.start(app.engine.clone(), Arc::new(AppLines::new(&app)));
         upkeep::spawn(&app, config.log.retain);
         Ok(Self { app, crew, reached, _following: following, engine: task, config, env })
     }
@@ -209,12 +219,14 @@ impl Yard {
 
     /// Answers with the names of what it took back.
     fn keep_what_is_built_in(&self, config: &mut Config) -> Vec<&'static str> {
-        let Config { listen, data, log, limits, lease, .. } = &self.config;
+        let Config { listen, data, log, limits, files, batches, lease, .. } = &self.config;
         let kept = [
             ("listen", keep(listen, &mut config.listen)),
             ("data", keep(data, &mut config.data)),
             ("log", keep(log, &mut config.log)),
             ("limits", keep(limits, &mut config.limits)),
+            ("files", keep(files, &mut config.files)),
+            ("batches", keep(batches, &mut config.batches)),
             // Workers extend as often as they were told at the start: with a shorter lease they would lose their attempts.
             ("lease", keep(lease, &mut config.lease)),
         ];
@@ -244,6 +256,7 @@ impl Yard {
     pub async fn drain(&self) {
         tracing::info!("stopping: no new jobs; running attempts have {:?}", self.config.drain_timeout);
         self.app.draining.store(true, Ordering::Relaxed);
+        self.app.batches.drain();
         self.app.engine.drain();
         if let Some(crew) = &self.crew {
             crew.stop();
@@ -255,9 +268,12 @@ impl Yard {
     /// connections can end after this.
     pub async fn close(self) {
         let Self { app, crew, engine, .. } = self;
+        let batches = app.batches.clone();
         app.engine.stop();
         drop((app, crew));
         let _ = engine.await;
+        // What their lines have come to is written, as far as it is known.
+        batches.close().await;
     }
 }
 

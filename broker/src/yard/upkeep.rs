@@ -34,13 +34,19 @@ pub(super) fn spawn(app: &Arc<App>, retain: Option<Duration>) {
 async fn round(app: &Weak<App>, retain: Option<Duration>) -> bool {
     let Some(app) = app.upgrade() else { return false };
     let live = app.engine.clone();
-    let (model, reader, blobs) = (app.readmodel.clone(), app.reader.clone(), app.blobs.clone());
+    let (model, reader, blobs, batches) = (app.readmodel.clone(), app.reader.clone(), app.blobs.clone(), app.batches.clone());
     drop(app);
     let runtime = tokio::runtime::Handle::current();
     let done = tokio::task::spawn_blocking(move || -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        if let Some(retain) = retain {
-            let now = wall_clock();
-            let before = Timestamp(now.0.saturating_sub(u64::try_from(retain.as_millis()).unwrap_or(u64::MAX)));
+        let now = wall_clock();
+        let before = retain.map(|retain| Timestamp(now.0.saturating_sub(u64::try_from(retain.as_millis()).unwrap_or(u64::MAX))));
+        let (expired, forgotten) = batches.tidy(before);
+        if expired + forgotten > 0 {
+            tracing::info!(files = expired, batches = forgotten, "files that have expired and old batches are gone");
+        }
+        if let Some(before) = before {
+            // A batch that is not over looks up its lines there after a restart.
+            let before = batches.oldest_open().map_or(before, |oldest| oldest.min(before));
             // Rows first: their events say which idempotency keys go with them.
             let forgotten = model.forget(before)?;
             if forgotten > 0 {

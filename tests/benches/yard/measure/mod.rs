@@ -1,6 +1,8 @@
 //! The measurements, in the order in which they run: the quiet ones first, those that leave the disk busy last.
 
 mod backlog;
+mod batch;
+mod batch_interactive;
 mod fleet_backlog;
 mod fleet_interactive;
 mod fleet_jobs;
@@ -23,6 +25,7 @@ pub(crate) const ALL: &[Measurement] = &[
     ("idle", idle::run),
     ("single", single::run),
     ("fleet-single", fleet_single::run),
+    ("batch-interactive", batch_interactive::run),
     ("fleet-interactive", fleet_interactive::run),
     ("slots", slots::run),
     ("streams-100", streams::hundred),
@@ -32,6 +35,7 @@ pub(crate) const ALL: &[Measurement] = &[
     ("shim-32k", shim::run_large),
     ("fleet-jobs", fleet_jobs::run),
     ("jobs", jobs::run),
+    ("batch", batch::run),
     ("start", start::run),
     ("backlog", backlog::run),
     ("fleet-backlog", fleet_backlog::run),
