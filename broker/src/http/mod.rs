@@ -12,6 +12,7 @@ mod jobs;
 mod models;
 mod openai;
 mod ops;
+mod responses;
 mod route;
 mod routes;
 mod server;

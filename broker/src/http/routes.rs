@@ -10,7 +10,7 @@ use pullyard_schemas::job::Kind;
 use super::arrive::{Unread, authorize};
 use super::error::Error;
 use super::server::Limits;
-use super::{App, jobs, models, openai, ops, route, usage, workers};
+use super::{App, jobs, models, openai, ops, responses, route, usage, workers};
 use crate::core::nearest::suggest;
 
 /// Every route.
@@ -45,6 +45,7 @@ pub(super) async fn dispatch(app: Arc<App>, request: HttpRequest<Incoming>, segm
         (&Method::POST, ["v1", "chat", "completions"]) => openai::create(app, unread.read(limit).await?, Kind::Chat).await,
         (&Method::POST, ["v1", "completions"]) => openai::create(app, unread.read(limit).await?, Kind::Completion).await,
         (&Method::POST, ["v1", "embeddings"]) => openai::create(app, unread.read(limit).await?, Kind::Embedding).await,
+        (method, ["v1", "responses", rest @ ..]) => responses::dispatch(app, unread, method, query, rest).await,
         (&Method::POST, ["v1", "route"]) => {
             let request = unread.read(limit).await?;
             route::explain(&app, &request).await
@@ -75,7 +76,7 @@ pub(super) async fn dispatch(app: Arc<App>, request: HttpRequest<Incoming>, segm
     }
 }
 
-fn parse_query<T: serde::de::DeserializeOwned>(query: &str) -> Result<T, Error> {
+pub(super) fn parse_query<T: serde::de::DeserializeOwned>(query: &str) -> Result<T, Error> {
     axum::extract::Query::<T>::try_from_uri(&format!("/?{query}").parse().map_err(|_| Error::bad_request("", "the query is not valid"))?)
         .map(|q| q.0)
         .map_err(|e| wrong_query(&e.body_text()))
