@@ -143,6 +143,10 @@ impl Client {
         self.whole(request.body(body)).await
     }
 
+    pub(super) async fn delete(&self, path: &[&str]) -> Result<Bytes, Error> {
+        self.whole(self.request(Method::DELETE, path, &[])).await
+    }
+
     /// A job's events, from behind `seen` on; the caller reads the body.
     pub(super) async fn stream(&self, id: &str, seen: Option<&str>) -> Result<Response, Error> {
         let mut request = self.request(Method::GET, &["jobs", id, "stream"], &[]);

@@ -141,7 +141,7 @@ pub(super) enum Input {
         command: Command,
         done: Option<Done>,
     },
-    /// A parked job that only the read model and the log know is changed.
+    /// A job at rest that only the read model and the log know is changed.
     Revive {
         job: Box<Job>,
         command: Command,
@@ -242,7 +242,7 @@ impl Handle {
         self.send(Input::Change { job, command: Command::Cancel { why: "the client left".into() }, done: None });
     }
 
-    /// Carries out a command on a parked job that the engine does not hold: it is as the log has it.
+    /// Carries out a command on a job at rest that the engine does not hold: it is as the log has it.
     ///
     /// # Errors
     /// As the command's own.

@@ -173,9 +173,12 @@ impl From<Rejection> for Error {
         let message = rejection.to_string();
         match rejection {
             Rejection::Unknown => Self::not_found(message),
-            Rejection::Exists | Rejection::Fenced | Rejection::NotStarted | Rejection::Ended(_) | Rejection::NotParked(_) => {
-                Self::new(StatusCode::CONFLICT, "invalid_request_error", message)
-            }
+            Rejection::Exists
+            | Rejection::Fenced
+            | Rejection::NotStarted
+            | Rejection::Ended(_)
+            | Rejection::Live(_)
+            | Rejection::NotParked(_) => Self::new(StatusCode::CONFLICT, "invalid_request_error", message),
         }
     }
 }

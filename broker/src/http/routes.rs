@@ -56,6 +56,7 @@ pub(super) async fn dispatch(app: Arc<App>, request: HttpRequest<Incoming>, segm
             jobs::create(app, request, query).await
         }
         (&Method::POST, ["v1", "jobs", id, "cancel"]) => jobs::cancel(app, id).await,
+        (&Method::DELETE, ["v1", "jobs", id]) => jobs::delete(app, id).await,
         (&Method::POST, ["v1", "jobs", id, "requeue"]) => {
             let request = unread.read(limit).await?;
             jobs::requeue(app, id, &request.body).await
@@ -68,10 +69,10 @@ pub(super) async fn dispatch(app: Arc<App>, request: HttpRequest<Incoming>, segm
             Err(Error::method("POST"))
         }
         (_, ["v1", "jobs"]) => Err(Error::method("GET, HEAD, POST")),
-        (
-            _,
-            ["v1", "jobs", _] | ["v1", "jobs", _, "events" | "stream"] | ["v1", "models", ..] | ["v1", "usage" | "workers"] | ["metrics"],
-        ) => Err(Error::method("GET, HEAD")),
+        (_, ["v1", "jobs", _]) => Err(Error::method("GET, HEAD, DELETE")),
+        (_, ["v1", "jobs", _, "events" | "stream"] | ["v1", "models", ..] | ["v1", "usage" | "workers"] | ["metrics"]) => {
+            Err(Error::method("GET, HEAD"))
+        }
         _ => Err(Error::not_found(format!("there is nothing at {:?}", parts.uri.path().chars().take(200).collect::<String>()))),
     }
 }

@@ -123,6 +123,7 @@ pub(crate) fn completed(ended: &Ended) -> Result<Bytes, Error> {
         }
         State::Parked { failure } => Err(Error::of_failure(failure, ended.job.spec.kind)),
         State::Ended(Outcome::Cancelled { why }) => Err(Error::over(format!("the job was cancelled: {why}"))),
+        State::Ended(Outcome::Deleted) => Err(Error::not_found("the job was deleted")),
         State::Ended(Outcome::Expired) => Err(Error::over("the job's deadline passed before it was done")),
         State::Queued | State::Deferred { .. } | State::Running { .. } => Err(Error::internal("the job has not ended")),
     }

@@ -9,9 +9,11 @@ use pullyard_schemas::Band;
 use pullyard_schemas::job::Kind;
 use serde_json::json;
 
-use super::request::{self, Terms};
+use super::earlier::{self, Found};
+use super::request::{self, Repeated, Terms};
 use super::telling::Telling;
-use super::{earlier, fetch, stream};
+
+use super::{fetch, stream};
 use crate::core::classify;
 use crate::http::encode::Encoder;
 use crate::http::error::Error;
@@ -29,7 +31,7 @@ pub(super) async fn create(app: Arc<App>, mut request: Request) -> Result<Respon
         request.body = bounded(translated.body, app.max_body)?;
     }
     let answered = if terms.background {
-        in_background(app, request, terms).await
+        in_background(app, request, terms, repeated).await
     } else {
         let encoder = |_: &Fields<'_>| -> Box<dyn Encoder> { Box::new(Telling::new(repeated)) };
         wait::answer(app, request, Kind::Chat, encoder).await
@@ -57,7 +59,7 @@ fn in_our_words(mut error: Error) -> Error {
     error
 }
 
-async fn in_background(app: Arc<App>, request: Request, terms: Terms) -> Result<Response, Error> {
+async fn in_background(app: Arc<App>, request: Request, terms: Terms, repeated: Repeated) -> Result<Response, Error> {
     app.discovered().await;
     let fields = fields::read(&request.body)?;
     let arrival = Arrival {
@@ -74,7 +76,7 @@ async fn in_background(app: Arc<App>, request: Request, terms: Terms) -> Result<
         Some(id) => app.find(id).await?,
         None => app.engine.submit(new).await?.view,
     };
-    let found = earlier::find(&app, &super::ids::of_response(view.job.id)).await?;
+    let found = Found { view, body: request.body, terms, repeated };
     if terms.stream { stream::stream(app, found, None).await } else { fetch::shown(&app, &found).await }
 }
 

@@ -8,7 +8,7 @@ use pullyard_schemas::job::{BodyAt, Outcome, State};
 use serde_json::value::RawValue;
 
 use super::ids;
-use super::request::{Asked, Earlier, Terms, assistant, kept};
+use super::request::{Asked, Earlier, Repeated, Terms, assistant, kept};
 use super::story::Story;
 use crate::blobs::Name;
 use crate::engine::View;
@@ -25,8 +25,7 @@ pub(super) struct Found {
     /// The job's request.
     pub(super) body: Bytes,
     pub(super) terms: Terms,
-    /// What the response repeats of its request.
-    pub(super) repeated: String,
+    pub(super) repeated: Repeated,
 }
 
 /// A response that may be shown. One that was not to be stored is not, nor is a job that is none.
@@ -35,7 +34,7 @@ pub(super) async fn find(app: &App, id: &str) -> Result<Found, Error> {
     let view = app.find(job).await.map_err(|error| if error.status == 404 { ids::unknown(id) } else { error })?;
     let body = body(app, &view, id).await?;
     let (terms, repeated) =
-        kept(&body).filter(|kept| kept.terms.store).map(|kept| (kept.terms, kept.repeated.to_owned())).ok_or_else(|| ids::unknown(id))?;
+        kept(&body).filter(|kept| kept.terms.store).map(|kept| (kept.terms, kept.repeated)).ok_or_else(|| ids::unknown(id))?;
     Ok(Found { view, body, terms, repeated })
 }
 
@@ -69,7 +68,7 @@ pub(super) async fn gather(app: &App, asked: &Asked<'_>) -> Result<Earlier, Erro
             continue;
         }
         let ended = app.ended_from_log(job).await?;
-        for item in Story::new(&ended.job, String::new(), false).items(&ended.output) {
+        for item in Story::new(&ended.job, Repeated::default(), false).items(&ended.output) {
             if let Some(id) = item_id(&item)
                 && let Ok(item) = RawValue::from_string(item)
             {

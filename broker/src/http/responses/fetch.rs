@@ -71,6 +71,13 @@ pub(super) async fn cancel(app: &App, id: &str) -> Result<Response, Error> {
     }
 }
 
+/// `DELETE /v1/responses/{id}`.
+pub(super) async fn delete(app: &App, id: &str) -> Result<Response, Error> {
+    let found = earlier::find(app, id).await?;
+    app.delete(found.view.job.id).await?;
+    Ok(jobs::reply(StatusCode::OK, &json!({"id": id, "object": "response", "deleted": true})))
+}
+
 #[derive(Debug, Deserialize)]
 struct Page {
     after: Option<String>,

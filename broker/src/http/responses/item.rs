@@ -5,12 +5,18 @@ use std::io::Write as _;
 /// An item that may still grow, or one that is done.
 #[derive(Debug)]
 pub(super) enum Item {
-    /// What the model thought.
-    Reasoning(String),
+    Reasoning(Reasoning),
     Message(Message),
     Call(Call),
     /// As JSON.
     Closed(String),
+}
+
+/// What the model thought.
+#[derive(Debug, Default)]
+pub(super) struct Reasoning {
+    pub(super) text: String,
+    pub(super) summarised: bool,
 }
 
 #[derive(Debug, Default)]
@@ -63,15 +69,25 @@ impl Item {
             text_field(out, "status", status);
         };
         match self {
-            Self::Reasoning(text) => {
+            Self::Reasoning(Reasoning { text, summarised }) => {
                 begin(out, "reasoning");
-                out.extend_from_slice(b",\"summary\":[],\"content\":[");
+                let mut part = Vec::new();
                 if !text.is_empty() {
-                    out.extend_from_slice(b"{\"type\":\"reasoning_text\"");
-                    text_field(out, "text", text);
-                    out.push(b'}');
+                    part.extend_from_slice(if *summarised {
+                        b"{\"type\":\"summary_text\"".as_slice()
+                    } else {
+                        b"{\"type\":\"reasoning_text\""
+                    });
+                    text_field(&mut part, "text", text);
+                    part.push(b'}');
                 }
-                out.extend_from_slice(b"]}");
+                let (summary, content) = if *summarised { (part, Vec::new()) } else { (Vec::new(), part) };
+                for (name, part) in [(b",\"summary\":[".as_slice(), summary), (b",\"content\":[", content)] {
+                    out.extend_from_slice(name);
+                    out.extend_from_slice(&part);
+                    out.push(b']');
+                }
+                out.push(b'}');
             }
             Self::Message(message) => {
                 begin(out, "message");
@@ -93,6 +109,15 @@ impl Item {
             }
             Self::Closed(item) => out.extend_from_slice(item.as_bytes()),
         }
+    }
+}
+
+impl Reasoning {
+    /// Appends a part of a summary as the field that announces it.
+    pub(super) fn part(text: &str, out: &mut Vec<u8>) {
+        out.extend_from_slice(b",\"part\":{\"type\":\"summary_text\"");
+        text_field(out, "text", text);
+        out.push(b'}');
     }
 }
 

@@ -1,12 +1,15 @@
 //! `/v1/responses`: OpenAI's Responses. A response is a job whose request keeps, under `pullyard`, what the response repeats;
 //! its id and those of its items are made of the job's.
 
+mod chunk;
 mod create;
 mod earlier;
 mod fetch;
+mod growing;
 mod ids;
 mod input;
 mod item;
+mod object;
 mod raw;
 mod request;
 mod story;
@@ -32,7 +35,8 @@ pub(super) async fn dispatch(app: Arc<App>, unread: Unread, method: &Method, que
         (&Method::POST, ["input_tokens"]) => create::input_tokens(&app, &unread.read(limit).await?).await,
         (_, ["input_tokens"] | []) => Err(Error::method("POST")),
         (_, [id]) if read => fetch::get(app, id, query).await,
-        (_, [_]) => Err(Error::method("GET, HEAD")),
+        (&Method::DELETE, [id]) => fetch::delete(&app, id).await,
+        (_, [_]) => Err(Error::method("GET, HEAD, DELETE")),
         (&Method::POST, [id, "cancel"]) => fetch::cancel(&app, id).await,
         (_, [_, "cancel"]) => Err(Error::method("POST")),
         (_, [id, "input_items"]) if read => fetch::input_items(&app, id, query).await,

@@ -95,8 +95,16 @@ pub(super) struct Earlier {
 #[derive(Debug)]
 pub(super) struct Translated {
     pub(super) body: Vec<u8>,
-    /// The fields that the response repeats, as an object without its braces.
-    pub(super) repeated: String,
+    pub(super) repeated: Repeated,
+}
+
+/// What a response repeats of its request.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Repeated {
+    /// The fields as an object without its braces.
+    pub(super) json: String,
+    /// Whether thoughts are told as their summary: who asks for one shows that and nothing else.
+    pub(super) summarised: bool,
 }
 
 /// Reads a request.
@@ -201,7 +209,7 @@ impl Asked<'_> {
         }
         name(&mut body, "pullyard");
         body.extend_from_slice(b"{\"response\":{");
-        body.extend_from_slice(repeated.as_bytes());
+        body.extend_from_slice(repeated.json.as_bytes());
         body.extend_from_slice(b"}}}");
         Ok(Translated { body, repeated })
     }
@@ -248,7 +256,7 @@ impl Asked<'_> {
     }
 
     /// What a response repeats of its request, with OpenAI's defaults; what has none, or the model's own, is null.
-    fn repeated(&self) -> Result<String, Error> {
+    fn repeated(&self) -> Result<Repeated, Error> {
         let object = &self.object;
         let mut out = b"{".to_vec();
         let as_asked = |called: &str, default: &'static str| object.get(called).map_or(default, RawValue::get).to_owned();
@@ -281,6 +289,7 @@ impl Asked<'_> {
         }
         field(&mut out, "truncation", &truncation);
         let reasoning = self.reasoning()?.unwrap_or_default();
+        let summarised = reasoning.get("summary").is_some();
         name(&mut out, "reasoning");
         out.push(b'{');
         for called in ["effort", "summary"] {
@@ -296,7 +305,7 @@ impl Asked<'_> {
         }
         out.push(b'}');
         out.remove(0);
-        Ok(String::from_utf8(out).unwrap_or_default())
+        Ok(Repeated { json: String::from_utf8(out).unwrap_or_default(), summarised })
     }
 }
 
@@ -317,7 +326,7 @@ pub(super) fn parsed<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Option<T> {
 #[derive(Debug)]
 pub(super) struct Kept<'a> {
     pub(super) terms: Terms,
-    pub(super) repeated: &'a str,
+    pub(super) repeated: Repeated,
     pub(super) instructed: bool,
     pub(super) messages: Vec<&'a RawValue>,
 }
@@ -342,13 +351,22 @@ pub(super) fn kept(body: &[u8]) -> Option<Kept<'_>> {
         store: bool,
         #[serde(borrow)]
         instructions: Option<&'a RawValue>,
+        #[serde(borrow)]
+        reasoning: Thinking<'a>,
+    }
+    #[derive(Deserialize)]
+    struct Thinking<'a> {
+        #[serde(borrow)]
+        summary: Option<&'a RawValue>,
     }
     let body: Body<'_> = serde_json::from_slice(body).ok()?;
     let response = body.pullyard.response;
     let said: Said<'_> = parsed(response)?;
     let terms = Terms { background: said.background, stream: false, store: said.store };
-    let repeated = response.get().strip_prefix('{')?.strip_suffix('}')?;
-    let instructed = said.instructions.is_some_and(|raw| raw.get() != "null");
+    let json = response.get().strip_prefix('{')?.strip_suffix('}')?.to_owned();
+    let filled = |raw: Option<&RawValue>| raw.is_some_and(|raw| raw.get() != "null");
+    let repeated = Repeated { json, summarised: filled(said.reasoning.summary) };
+    let instructed = filled(said.instructions);
     Some(Kept { terms, repeated, instructed, messages: body.messages })
 }
 

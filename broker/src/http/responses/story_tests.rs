@@ -2,6 +2,7 @@ use pullyard_schemas::job::{Event, Spec};
 use pullyard_schemas::{Seq, Usage};
 use serde_json::{Value, json};
 
+use super::super::ids;
 use super::*;
 
 fn job() -> Job {
@@ -40,7 +41,7 @@ const USAGE: &[u8] =
 
 fn told(lines: &[Vec<u8>]) -> Vec<Value> {
     let job = job();
-    let (mut story, mut out) = (Story::new(&job, "\"tools\":[]".to_owned(), false), Vec::new());
+    let (mut story, mut out) = (Story::new(&job, Repeated { json: "\"tools\":[]".to_owned(), summarised: false }, false), Vec::new());
     story.begin(&mut out);
     for line in lines {
         story.chunk(line, &mut out);
@@ -128,6 +129,22 @@ fn thoughts_come_first_and_calls_in_turns_are_told_apart() {
 }
 
 #[test]
+fn who_asks_for_a_summary_is_told_the_thoughts_as_one() {
+    let job = job();
+    let (mut story, mut out) = (Story::new(&job, Repeated { summarised: true, ..Repeated::default() }, false), Vec::new());
+    for piece in ["hm", "m"] {
+        story.chunk(&delta(&json!({"reasoning_content": piece})), &mut out);
+    }
+    story.end(&job, &Usage::default(), &mut out);
+    let events = events(&out);
+    let of = |part: &str| format!("reasoning_summary_{part}");
+    let told: Vec<String> = names(&events).iter().filter(|name| name.contains("summary")).map(|name| (*name).to_owned()).collect();
+    assert_eq!(told, ["part.added", "text.delta", "text.delta", "text.done", "part.done"].map(of));
+    let item = &events.last().unwrap()["response"]["output"][0];
+    assert_eq!((&item["summary"], &item["content"]), (&json!([{"type": "summary_text", "text": "hmm"}]), &json!([])));
+}
+
+#[test]
 fn what_is_cut_short_is_incomplete() {
     for (reason, told_as) in [("length", "max_output_tokens"), ("content_filter", "content_filter")] {
         let events = told(&[delta(&json!({"content": "a"})), finish(reason)]);
@@ -146,7 +163,7 @@ fn a_reply_in_one_piece_is_the_same_response() {
     let probabilities = json!({"content": [{"token": "hi", "logprob": -1.0, "bytes": [104], "top_logprobs": []}], "refusal": null});
     let reply = json!({"model": "m", "choices": [{"index": 0, "message": message, "logprobs": probabilities, "finish_reason": "tool_calls"}],
         "usage": {"prompt_tokens": 1, "completion_tokens": 1}});
-    let whole = Story::new(&job, String::new(), false).whole(&job, reply.to_string().as_bytes(), &Usage::default());
+    let whole = Story::new(&job, Repeated::default(), false).whole(&job, reply.to_string().as_bytes(), &Usage::default());
     let whole: Value = serde_json::from_slice(&whole).unwrap();
     assert_eq!(whole["status"], "completed");
     assert_eq!(whole["output"][1]["content"][0]["logprobs"], probabilities["content"]);
@@ -158,7 +175,7 @@ fn a_reply_in_one_piece_is_the_same_response() {
 fn a_reader_who_comes_back_gets_the_rest_under_the_same_numbers() {
     let job = job();
     let tell = |after: Option<u64>, first: u64| {
-        let (mut story, mut out) = (Story::new(&job, String::new(), true).after(after), Vec::new());
+        let (mut story, mut out) = (Story::new(&job, Repeated::default(), true).after(after), Vec::new());
         story.begin(&mut out);
         for text in ["a", "b", "c"] {
             story.attempt(Token(u32::try_from(first).unwrap()), &mut out);

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use pullyard_schemas::job::{Job, Outcome, State};
 use pullyard_schemas::{FailureKind, Usage};
 
+use super::request::Repeated;
 use super::story::{Status, Story, Trouble};
 use crate::engine::Ended;
 use crate::http::encode::Encoder;
@@ -11,13 +12,12 @@ use crate::http::error::Error;
 
 /// Tells a job that somebody waits for.
 pub(super) struct Telling {
-    repeated: String,
+    repeated: Repeated,
     story: Option<Story>,
 }
 
 impl Telling {
-    /// `repeated` is what the response repeats of its request.
-    pub(super) fn new(repeated: String) -> Self {
+    pub(super) fn new(repeated: Repeated) -> Self {
         Self { repeated, story: None }
     }
 }
@@ -79,7 +79,7 @@ pub(super) fn standing(job: &Job) -> (Status, Option<Trouble>) {
         State::Queued | State::Deferred { .. } => (Status::Queued, None),
         State::Running { .. } => (Status::InProgress, None),
         State::Ended(Outcome::Completed { .. }) => (Status::Completed, None),
-        State::Ended(Outcome::Cancelled { .. }) => (Status::Cancelled, None),
+        State::Ended(Outcome::Cancelled { .. } | Outcome::Deleted) => (Status::Cancelled, None),
         State::Ended(Outcome::Expired) => {
             (Status::Failed, Some(Trouble { code: "server_error", message: "the job's deadline passed before it was done".to_owned() }))
         }
