@@ -117,6 +117,7 @@ impl Engine {
         if let Some(at) = job.spec.deadline {
             self.timers.clear(at, id, Timer::Deadline);
         }
+        self.rests_alone(&job, now);
         self.out_of_hand(id);
         self.submitted.remove(&job.submitted_seq());
         if let Some(key) = idempotency_of(&job).filter(|_| job.is_deleted()) {

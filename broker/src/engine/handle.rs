@@ -167,6 +167,15 @@ pub(super) enum Input {
         job: JobId,
         watch: oneshot::Sender<Option<Subscription>>,
     },
+    Left {
+        job: JobId,
+        print: Option<u64>,
+        cancel: bool,
+    },
+    Claim {
+        print: u64,
+        job: oneshot::Sender<Option<JobId>>,
+    },
     Await {
         job: JobId,
         end: oneshot::Sender<End>,
@@ -237,9 +246,17 @@ impl Handle {
         answer.await.unwrap_or(Err(Rejection::Unknown))
     }
 
-    /// Cancels without waiting, for use in `Drop`.
-    pub fn abandon(&self, job: JobId) {
-        self.send(Input::Change { job, command: Command::Cancel { why: "the client left".into() }, done: None });
+    /// The connection that waited for a job has ended before it, which is cancelled for that with `cancel`. With a `print`
+    /// its client may send the request again, and until then the job goes on for a moment. For use in `Drop`.
+    pub fn left(&self, job: JobId, print: Option<u64>, cancel: bool) {
+        self.send(Input::Left { job, print, cancel });
+    }
+
+    /// The job that a request with this print was left with. It is the caller's from now on, who has to say when it leaves.
+    pub async fn claim(&self, print: u64) -> Option<JobId> {
+        let (job, answer) = oneshot::channel();
+        self.send(Input::Claim { print, job });
+        answer.await.ok().flatten()
     }
 
     /// Carries out a command on a job at rest that the engine does not hold: it is as the log has it.

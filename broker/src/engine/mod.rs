@@ -18,6 +18,7 @@ mod intern;
 mod lanes;
 mod large;
 mod leases;
+mod orphans;
 mod output;
 mod recover;
 mod report;

@@ -131,6 +131,8 @@ impl Error {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, seconds.into());
+            // What OpenAI's clients look at first.
+            headers.insert("retry-after-ms", seconds.saturating_mul(1000).into());
         }
         if let Some(allowed) = self.allow {
             headers.insert(header::ALLOW, HeaderValue::from_static(allowed));

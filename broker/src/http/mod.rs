@@ -13,6 +13,7 @@ mod models;
 mod openai;
 mod ops;
 mod responses;
+mod retry;
 mod route;
 mod routes;
 mod server;

@@ -15,6 +15,7 @@ use super::encode::Encoder;
 use super::error::Error;
 use super::fields::Fields;
 use super::intake::{self, Arrival};
+use super::retry::Retry;
 use super::{App, Request, fields};
 use crate::engine::{End, Ended, Handle, Part, Refusal, Subscription};
 
@@ -40,6 +41,15 @@ pub(crate) async fn answer(
         default_band: Band::Interactive,
     };
     let streamed = kind != Kind::Embedding && fields.stream == Some(true);
+    let retry = Retry::of(&request, kind);
+    let leaver = |id| Leaver { engine: app.engine.clone(), job: Some(id), print: retry.map(|retry| retry.print), cancel: !keep };
+    if let Some(Retry { print, again: true }) = retry
+        && let Some(id) = app.engine.claim(print).await
+    {
+        let (leaver, ended) = (leaver(id), app.engine.ended(id));
+        let waiting = Waiting { job: app.find(id).await?.job, ended, leaver };
+        return if streamed { stream(app.clone(), waiting, encoder).await } else { whole(&app, waiting, encoder).await };
+    }
     let new = intake::new_job(&app, request.body.clone(), &fields, &arrival, app.now())?;
     drop(fields);
     if let Some(id) = app.repeated(&new).await? {
@@ -47,7 +57,7 @@ pub(crate) async fn answer(
         return if streamed { completed_stream(&ended, encoder) } else { completed_whole(&ended, encoder) };
     }
     let id = new.id;
-    let mut leaver = Leaver { engine: app.engine.clone(), job: (!keep).then_some(id) };
+    let mut leaver = leaver(id);
     if !streamed && request.idempotency_key.is_none() {
         let ended = app.engine.run(new).await;
         leaver.job = None;
@@ -88,16 +98,19 @@ impl Waiting {
     }
 }
 
-/// Cancels the job when the client leaves before its end.
+/// Tells the engine when the client leaves before its job's end.
 struct Leaver {
     engine: Handle,
     job: Option<JobId>,
+    /// By what the request is recognised if the client sends it again.
+    print: Option<u64>,
+    cancel: bool,
 }
 
 impl Drop for Leaver {
     fn drop(&mut self) {
         if let Some(job) = self.job.take() {
-            self.engine.abandon(job);
+            self.engine.left(job, self.print, self.cancel);
         }
     }
 }
@@ -129,7 +142,8 @@ pub(crate) fn completed(ended: &Ended) -> Result<Bytes, Error> {
     }
 }
 
-fn headers(response: &mut Response, job: &Job, attempts: u32, kind: &'static str) {
+/// What an answer says of its job besides its body.
+pub(crate) fn headers(response: &mut Response, job: &Job, attempts: u32, kind: &'static str) {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     if let Ok(id) = HeaderValue::from_str(&job.id.to_string()) {
@@ -176,6 +190,8 @@ async fn stream(app: Arc<App>, mut waiting: Waiting, mut encoder: Box<dyn Encode
             () = &mut hold => break,
         }
     }
+    // Who has been told that it begins does not send the request again.
+    waiting.leaver.print = None;
     let (frames, body) = mpsc::channel::<Bytes>(64);
     let mut response = Response::new(Body::from_stream(Frames(body)));
     // The job is as it was taken; the first chunk tells which attempt it is from, and not at which backend.

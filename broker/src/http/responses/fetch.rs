@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::response::Response;
 use hyper::StatusCode;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
 use pullyard_schemas::job::{Outcome, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -18,6 +17,7 @@ use super::{ids, stream};
 use crate::core::decide::{Command, Rejection};
 use crate::http::error::Error;
 use crate::http::routes::parse_query;
+use crate::http::wait::headers;
 use crate::http::{App, jobs};
 
 /// Other fields are for what there is not here, and are no mistake.
@@ -55,10 +55,7 @@ pub(super) async fn shown(app: &App, found: &Found) -> Result<Response, Error> {
         }
     };
     let mut response = Response::new(Body::from(body));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if let Ok(id) = HeaderValue::from_str(&job.id.to_string()) {
-        response.headers_mut().insert("x-job-id", id);
-    }
+    headers(&mut response, job, job.attempts, "application/json");
     Ok(response)
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::header::{CACHE_CONTROL, HeaderValue};
 use pullyard_schemas::job::{Outcome, State};
 use pullyard_schemas::{JobId, Token};
 use tokio::sync::{mpsc, oneshot};
@@ -17,7 +17,7 @@ use super::telling::{standing, usage};
 use crate::engine::{End, Part, Subscription};
 use crate::http::error::Error;
 use crate::http::jobs::unread;
-use crate::http::wait::Frames;
+use crate::http::wait::{Frames, headers};
 use crate::http::{App, jobs};
 
 /// Who has read something of an attempt that does not count any more.
@@ -47,12 +47,8 @@ pub(super) async fn stream(app: Arc<App>, found: Found, after: Option<u64>) -> R
         }
     });
     let mut response = Response::new(Body::from_stream(Frames(body)));
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
-        headers.insert("x-job-id", id);
-    }
+    headers(&mut response, &job, job.attempts, "text/event-stream");
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     Ok(response)
 }
 
