@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 const REQUESTS: usize = 10_000;
 const CONNECTIONS: usize = 16;
-const PATHS: [&str; 25] = [
+const PATHS: [&str; 30] = [
     "/",
     "/healthz",
     "/readyz",
@@ -31,14 +31,19 @@ const PATHS: [&str; 25] = [
     "/v1/route",
     "/v1/chat/completions",
     "/v1/chat/completions/",
+    "/v1/chat/completions/chatcmpl-1",
+    "/v1/responses/resp_0198c2a47d1e7c339a516f0d5f6f2b10",
+    "/v1/responses/resp_0198c2a47d1e7c339a516f0d5f6f2b10/cancel",
+    "/v1/responses/resp_%00/input_items",
+    "/v1/responses/input_tokens",
     "/v1/unknown",
     "//v1//jobs//",
     "/v1/jobs/../../etc/passwd",
 ];
 /// Where bodies are read.
-const INTAKES: [&str; 3] = ["/v1/jobs", "/v1/chat/completions", "/v1/route"];
+const INTAKES: [&str; 4] = ["/v1/jobs", "/v1/chat/completions", "/v1/route", "/v1/responses"];
 const METHODS: [&str; 9] = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE", "BREW"];
-const FIELDS: [&str; 22] = [
+const FIELDS: [&str; 31] = [
     "model",
     "messages",
     "prompt",
@@ -58,11 +63,20 @@ const FIELDS: [&str; 22] = [
     "max_tokens",
     "temperature",
     "x_unknown",
+    "instructions",
+    "previous_response_id",
+    "background",
+    "store",
+    "text",
+    "reasoning",
+    "include",
+    "tool_choice",
+    "truncation",
     "",
     "\u{0}",
     "n",
 ];
-const QUERIES: [&str; 16] = [
+const QUERIES: [&str; 18] = [
     "limit=0",
     "limit=-1",
     "limit=99999999999999999999",
@@ -77,6 +91,8 @@ const QUERIES: [&str; 16] = [
     "since=9999999-99-99",
     "group_by=colour",
     "format=%ff",
+    "stream=true&starting_after=-1",
+    "stream=maybe",
     "&&&==%",
     "a=1#b",
 ];
@@ -106,8 +122,11 @@ fn odd(dice: &mut fastrand::Rng) -> Value {
 }
 
 /// A body that is wrong in one way or another, and now and then a right one.
-fn body(dice: &mut fastrand::Rng) -> Vec<u8> {
+fn body(dice: &mut fastrand::Rng, path: &str) -> Vec<u8> {
     let mut body = chat("m", "x");
+    if path.starts_with("/v1/responses") {
+        body["input"] = body["messages"].take();
+    }
     for _ in 0..dice.usize(0..4) {
         body[FIELDS[dice.usize(..FIELDS.len())]] = odd(dice);
     }
@@ -177,7 +196,7 @@ fn request(dice: &mut fastrand::Rng) -> (String, Vec<u8>) {
         2 => path = format!("{path}/{}", "x".repeat(dice.usize(0..2_000))),
         _ => {}
     }
-    let body = body(dice);
+    let body = body(dice, &path);
     let length = if dice.u8(0..8) == 0 { "Transfer-Encoding: chunked".to_owned() } else { format!("Content-Length: {}", body.len()) };
     let head = format!("{method} {path} HTTP/1.1\r\nHost: yard\r\n{}{length}\r\n\r\n", headers(dice));
     let mut bytes = head.clone().into_bytes();

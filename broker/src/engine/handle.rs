@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::commit::Stall;
 use super::lanes::{Capacity, Stats};
 use super::leases::Way;
+use super::orphans::Back;
 use super::output::Subscription;
 use crate::core::decide::{Command, Policy, Rejection};
 use crate::core::schedule;
@@ -169,7 +170,7 @@ pub(super) enum Input {
     },
     Left {
         job: JobId,
-        print: Option<u64>,
+        back: Option<Back>,
         cancel: bool,
     },
     Claim {
@@ -246,10 +247,10 @@ impl Handle {
         answer.await.unwrap_or(Err(Rejection::Unknown))
     }
 
-    /// The connection that waited for a job has ended before it, which is cancelled for that with `cancel`. With a `print`
-    /// its client may send the request again, and until then the job goes on for a moment. For use in `Drop`.
-    pub fn left(&self, job: JobId, print: Option<u64>, cancel: bool) {
-        self.send(Input::Left { job, print, cancel });
+    /// The connection that waited for a job has ended before it, which is cancelled for that with `cancel`. With `back`
+    /// its client may send the request again, and the job goes on until then. For use in `Drop`.
+    pub fn left(&self, job: JobId, back: Option<Back>, cancel: bool) {
+        self.send(Input::Left { job, back, cancel });
     }
 
     /// The job that a request with this print was left with. It is the caller's from now on, who has to say when it leaves.

@@ -35,6 +35,7 @@ pub use commit::Stall;
 pub use handle::{Accepted, End, Ended, Handle, NewJob, Page, Refusal, View};
 pub use lanes::{Capacity, LaneStats, Stats};
 pub use leases::OwnWorkers;
+pub use orphans::Back;
 pub use output::{OutputHub, Part, Subscription};
 pub use recover::Error;
 pub use turn::{Options, Parts, start};

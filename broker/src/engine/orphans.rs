@@ -14,11 +14,17 @@ use super::timers::Timer;
 use super::turn::Engine;
 use crate::core::decide::Command;
 
-/// How long a job goes on for a client that may be back. The first repeat comes within half a second, the second one
-/// within another.
-const BACK: Duration = Duration::from_secs(2);
 /// How long the answer of one that completed meanwhile can be had.
 const KEPT: Duration = Duration::from_secs(60);
+
+/// How a client comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Back {
+    /// By what its request is recognised: whose it is, and all that it asks.
+    pub print: u64,
+    /// How long the job goes on without it.
+    pub within: Duration,
+}
 
 /// By what their requests are recognised.
 #[derive(Debug, Default)]
@@ -53,20 +59,24 @@ impl Orphans {
         Some(orphan)
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.jobs.len()
+    }
+
     fn oldest(&self, print: u64) -> Option<JobId> {
         self.prints.get(&print)?.front().copied()
     }
 }
 
 impl Engine {
-    /// The connection that waited for a job has ended before it. With a `print` its client may come back.
-    pub(super) fn left(&mut self, job: JobId, print: Option<u64>, cancel: bool, now: Timestamp) {
+    /// The connection that waited for a job has ended before it. With `back` its client may come back.
+    pub(super) fn left(&mut self, job: JobId, back: Option<Back>, cancel: bool, now: Timestamp) {
         if !self.jobs.contains_key(&job) {
             return;
         }
-        match print {
-            Some(print) => {
-                let until = now.after(BACK);
+        match back {
+            Some(Back { print, within }) => {
+                let until = now.after(within);
                 self.timers.set(until, job, Timer::Left);
                 self.orphans.add(job, Orphan { print, until, cancel });
             }

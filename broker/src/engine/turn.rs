@@ -280,7 +280,7 @@ impl Engine {
                     self.waiters.entry(job).or_default().push(end);
                 }
             }
-            Input::Left { job, print, cancel } => self.left(job, print, cancel, now),
+            Input::Left { job, back, cancel } => self.left(job, back, cancel, now),
             Input::Claim { print, job } => drop(job.send(self.claim(print))),
             Input::Capacity(lanes) => self.capacity(lanes, now),
             Input::Worker(event) => self.worker(event, now),

@@ -31,6 +31,8 @@ pub struct LiveConfig {
     /// How long a stream's headers are held back, so that errors keep their status code.
     pub hold: Duration,
     pub keep_alive: Duration,
+    /// How long a job goes on for a client that may send its request again.
+    pub retry_within: Duration,
     /// Whether a job goes on when the client that waits for it leaves.
     pub keep_on_leave: bool,
 }

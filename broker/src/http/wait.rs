@@ -17,7 +17,7 @@ use super::fields::Fields;
 use super::intake::{self, Arrival};
 use super::retry::Retry;
 use super::{App, Request, fields};
-use crate::engine::{End, Ended, Handle, Part, Refusal, Subscription};
+use crate::engine::{Back, End, Ended, Handle, Part, Refusal, Subscription};
 
 /// Runs a request whose body has OpenAI's shape and answers with what comes of it, as a stream where that was asked. What the
 /// client's own API makes of that is the encoder's, which is made once the body could be read.
@@ -42,7 +42,13 @@ pub(crate) async fn answer(
     };
     let streamed = kind != Kind::Embedding && fields.stream == Some(true);
     let retry = Retry::of(&request, kind);
-    let leaver = |id| Leaver { engine: app.engine.clone(), job: Some(id), print: retry.map(|retry| retry.print), cancel: !keep };
+    let within = app.live_config().retry_within;
+    let leaver = |id| Leaver {
+        engine: app.engine.clone(),
+        job: Some(id),
+        back: retry.map(|Retry { print, .. }| Back { print, within }),
+        cancel: !keep,
+    };
     if let Some(Retry { print, again: true }) = retry
         && let Some(id) = app.engine.claim(print).await
     {
@@ -102,15 +108,15 @@ impl Waiting {
 struct Leaver {
     engine: Handle,
     job: Option<JobId>,
-    /// By what the request is recognised if the client sends it again.
-    print: Option<u64>,
+    /// It may send the request again.
+    back: Option<Back>,
     cancel: bool,
 }
 
 impl Drop for Leaver {
     fn drop(&mut self) {
         if let Some(job) = self.job.take() {
-            self.engine.left(job, self.print, self.cancel);
+            self.engine.left(job, self.back, self.cancel);
         }
     }
 }
@@ -191,7 +197,7 @@ async fn stream(app: Arc<App>, mut waiting: Waiting, mut encoder: Box<dyn Encode
         }
     }
     // Who has been told that it begins does not send the request again.
-    waiting.leaver.print = None;
+    waiting.leaver.back = None;
     let (frames, body) = mpsc::channel::<Bytes>(64);
     let mut response = Response::new(Body::from_stream(Frames(body)));
     // The job is as it was taken; the first chunk tells which attempt it is from, and not at which backend.

@@ -91,6 +91,13 @@ pub(super) struct Earlier {
     pub(super) referenced: Referenced,
 }
 
+impl Repeated {
+    /// An event is one line, and a client may have sent its fields over many: in a text, a line's end is escaped.
+    fn new(json: &str, summarised: bool) -> Self {
+        Self { json: json.replace(['\n', '\r'], " "), summarised }
+    }
+}
+
 /// A request in the shape that jobs are kept in.
 #[derive(Debug)]
 pub(super) struct Translated {
@@ -305,7 +312,7 @@ impl Asked<'_> {
         }
         out.push(b'}');
         out.remove(0);
-        Ok(Repeated { json: String::from_utf8(out).unwrap_or_default(), summarised })
+        Ok(Repeated::new(&String::from_utf8_lossy(&out), summarised))
     }
 }
 
@@ -363,9 +370,9 @@ pub(super) fn kept(body: &[u8]) -> Option<Kept<'_>> {
     let response = body.pullyard.response;
     let said: Said<'_> = parsed(response)?;
     let terms = Terms { background: said.background, stream: false, store: said.store };
-    let json = response.get().strip_prefix('{')?.strip_suffix('}')?.to_owned();
+    let json = response.get().strip_prefix('{')?.strip_suffix('}')?;
     let filled = |raw: Option<&RawValue>| raw.is_some_and(|raw| raw.get() != "null");
-    let repeated = Repeated { json, summarised: filled(said.reasoning.summary) };
+    let repeated = Repeated::new(json, filled(said.reasoning.summary));
     let instructed = filled(said.instructions);
     Some(Kept { terms, repeated, instructed, messages: body.messages })
 }

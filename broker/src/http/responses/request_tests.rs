@@ -56,6 +56,16 @@ fn instructions_are_not_carried_over_and_messages_are() {
 }
 
 #[test]
+fn what_is_repeated_is_one_line() {
+    let pretty = "{\"input\": \"x\",\n \"metadata\": {\r\n  \"a\": \"b\\nc\"\n}}";
+    let translated = read(pretty.as_bytes()).unwrap().translate(&Earlier::default()).unwrap();
+    for repeated in [&translated.repeated, &kept(&translated.body).unwrap().repeated] {
+        let json: Value = serde_json::from_str(&format!("{{{}}}", repeated.json)).unwrap();
+        assert!(!repeated.json.contains(['\n', '\r']) && json["metadata"]["a"] == "b\nc", "{repeated:?}");
+    }
+}
+
+#[test]
 fn allowed_tools_are_the_only_ones_that_the_model_is_told() {
     let tool = |name: &str| json!({"type": "function", "name": name});
     let choice = json!({"type": "allowed_tools", "mode": "required", "tools": [tool("b")]});
