@@ -8,7 +8,8 @@ use pullyard_schemas::job::{BodyAt, Outcome, State};
 use serde_json::value::RawValue;
 
 use super::ids;
-use super::request::{Asked, Earlier, Repeated, Terms, assistant, kept};
+use super::kept::{assistant, kept};
+use super::request::{Asked, Earlier, Repeated, Terms};
 use super::story::Story;
 use crate::blobs::Name;
 use crate::engine::View;

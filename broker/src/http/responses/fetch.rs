@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::earlier::{self, Found};
-use super::request::kept;
+use super::kept::kept;
 use super::story::Story;
 use super::telling::{standing, usage};
 use super::{ids, stream};

@@ -9,6 +9,7 @@ mod growing;
 mod ids;
 mod input;
 mod item;
+mod kept;
 mod object;
 mod raw;
 mod request;

@@ -1,5 +1,7 @@
 use serde_json::{Value, json};
 
+use super::super::ids;
+use super::super::kept::{assistant, kept};
 use super::*;
 
 fn translated(request: &Value) -> Result<Value, (String, Option<String>)> {
@@ -50,9 +52,9 @@ fn instructions_are_not_carried_over_and_messages_are() {
     // A background job is streamed whatever was asked, so that it can be watched.
     assert!(body.get("stream").is_none());
     let text = body.to_string();
-    let kept = kept(text.as_bytes()).unwrap();
-    assert_eq!((kept.terms.background, kept.terms.store, kept.conversation().len()), (true, true, 2));
-    assert!(super::kept(br#"{"messages":[]}"#).is_none() && super::kept(br#"{"messages":[],"pullyard":{"response":[]}}"#).is_none());
+    let found = kept(text.as_bytes()).unwrap();
+    assert_eq!((found.terms.background, found.terms.store, found.conversation().len()), (true, true, 2));
+    assert!(kept(br#"{"messages":[]}"#).is_none() && kept(br#"{"messages":[],"pullyard":{"response":[]}}"#).is_none());
 }
 
 #[test]
