@@ -16,6 +16,7 @@ mod jobs;
 mod large;
 mod limits;
 mod misbehave;
+mod ollama;
 mod promises;
 mod responses;
 mod shim;

@@ -16,8 +16,8 @@ use super::error::Error;
 use super::fields::Fields;
 use super::intake::{self, Arrival};
 use super::retry::Retry;
-use super::{App, Request, fields};
-use crate::engine::{Back, End, Ended, Handle, Part, Refusal, Subscription};
+use super::{App, Request, fields, reload};
+use crate::engine::{Back, End, Ended, Handle, NewJob, Part, Refusal, Subscription};
 
 /// Runs a request whose body has OpenAI's shape and answers with what comes of it, as a stream where that was asked. What the
 /// client's own API makes of that is the encoder's, which is made once the body could be read.
@@ -42,29 +42,34 @@ pub(crate) async fn answer(
     };
     let streamed = kind != Kind::Embedding && fields.stream == Some(true);
     let retry = Retry::of(&request, kind);
-    let within = app.live_config().retry_within;
-    let leaver = |id| Leaver {
-        engine: app.engine.clone(),
-        job: Some(id),
-        back: retry.map(|Retry { print, .. }| Back { print, within }),
-        cancel: !keep,
-    };
+    let back = retry.map(|Retry { print, .. }| Back { print, within: app.live_config().retry_within });
     if let Some(Retry { print, again: true }) = retry
         && let Some(id) = app.engine.claim(print).await
     {
-        let (leaver, ended) = (leaver(id), app.engine.ended(id));
+        let leaver = Leaver { engine: app.engine.clone(), job: Some(id), back, cancel: !keep };
+        let ended = app.engine.ended(id);
         let waiting = Waiting { job: app.find(id).await?.job, ended, leaver };
         return if streamed { stream(app.clone(), waiting, encoder).await } else { whole(&app, waiting, encoder).await };
     }
     let new = intake::new_job(&app, request.body.clone(), &fields, &arrival, app.now())?;
+    let warning = reload::warning(&app, &fields, &new.spec);
     drop(fields);
+    let mut response = run(app, new, encoder, streamed, back).await?;
+    if let Some(warning) = warning {
+        response.headers_mut().insert(reload::WARNING, warning);
+    }
+    Ok(response)
+}
+
+async fn run(app: Arc<App>, new: NewJob, encoder: Box<dyn Encoder>, streamed: bool, back: Option<Back>) -> Result<Response, Error> {
+    let keep = new.spec.keep;
     if let Some(id) = app.repeated(&new).await? {
         let ended = app.ended_from_log(id).await?;
         return if streamed { completed_stream(&ended, encoder) } else { completed_whole(&ended, encoder) };
     }
     let id = new.id;
-    let mut leaver = leaver(id);
-    if !streamed && request.idempotency_key.is_none() {
+    let mut leaver = Leaver { engine: app.engine.clone(), job: Some(id), back, cancel: !keep };
+    if !streamed && new.spec.idempotency_key.is_none() {
         let ended = app.engine.run(new).await;
         leaver.job = None;
         return completed_whole(&ended.unwrap_or(Err(Refusal::Draining))?, encoder);
