@@ -105,6 +105,31 @@ async fn a_batch_lives_as_openais_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn responses_may_be_asked_for_in_a_batch() {
+    let model = FakeModel::start().await;
+    let broker = broker(&model).await;
+    let client = broker.client();
+    let of = |id: &str, body: Value| format!("{}\n", json!({"custom_id": id, "method": "POST", "url": "/v1/responses", "body": body}));
+    let asks = |file: String| json!({"input_file_id": file, "endpoint": "/v1/responses", "completion_window": "24h"});
+
+    let file = upload(&client, &of("a", json!({"model": "m", "input": "hello", "metadata": {"k": "v"}}))).await;
+    let made = client.post("/v1/batches", &asks(file)).await.expect(200).json();
+    let batch = in_status(&client, made["id"].as_str().unwrap(), "completed").await;
+    let one = &results(&client, &batch["output_file_id"]).await["a"]["response"]["body"];
+    assert_eq!((&one["object"], &one["status"], &one["metadata"]), (&json!("response"), &json!("completed"), &json!({"k": "v"})));
+    assert_eq!(one["output"][0]["content"][0]["text"], "re hello 1 2");
+    assert_eq!(batch["usage"]["output_tokens"], one["usage"]["output_tokens"]);
+    let again = client.get(&format!("/v1/responses/{}", one["id"].as_str().unwrap())).await.expect(200).json();
+    assert_eq!(again["output"], one["output"]);
+
+    let file = upload(&client, &of("b", json!({"model": "m", "input": "x", "background": true}))).await;
+    let made = client.post("/v1/batches", &asks(file)).await.expect(200).json();
+    let failed = in_status(&client, made["id"].as_str().unwrap(), "failed").await;
+    let fault = &failed["errors"]["data"][0];
+    assert_eq!((&fault["line"], &fault["param"]), (&json!(1), &json!("body.background")), "{failed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_batch_with_a_bad_line_runs_none() {
     let model = FakeModel::start().await;
     let broker = broker(&model).await;

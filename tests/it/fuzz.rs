@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 const REQUESTS: usize = 10_000;
 const CONNECTIONS: usize = 16;
-const PATHS: [&str; 39] = [
+const PATHS: &[&str] = &[
     "/",
     "/healthz",
     "/readyz",
@@ -31,6 +31,11 @@ const PATHS: [&str; 39] = [
     "/v1/route",
     "/v1/chat/completions",
     "/v1/chat/completions/",
+    "/v1/chat/completions/chatcmpl-1",
+    "/v1/responses/resp_0198c2a47d1e7c339a516f0d5f6f2b10",
+    "/v1/responses/resp_0198c2a47d1e7c339a516f0d5f6f2b10/cancel",
+    "/v1/responses/resp_%00/input_items",
+    "/v1/responses/input_tokens",
     "/v1/unknown",
     "/v1/files",
     "/v1/files/file-01a1fe95dc747197af136ccb3848b780",
@@ -50,9 +55,10 @@ const PATHS: [&str; 39] = [
     "/v1/jobs/../../etc/passwd",
 ];
 /// Where bodies are read.
-const INTAKES: [&str; 9] = [
+const INTAKES: &[&str] = &[
     "/v1/jobs",
     "/v1/chat/completions",
+    "/v1/responses",
     "/v1/route",
     "/v1/messages",
     "/v1/messages/count_tokens",
@@ -62,7 +68,7 @@ const INTAKES: [&str; 9] = [
     "/api/embeddings",
 ];
 const METHODS: [&str; 9] = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE", "BREW"];
-const FIELDS: [&str; 28] = [
+const FIELDS: [&str; 37] = [
     "model",
     "messages",
     "prompt",
@@ -88,11 +94,20 @@ const FIELDS: [&str; 28] = [
     "max_tokens",
     "temperature",
     "x_unknown",
+    "instructions",
+    "previous_response_id",
+    "background",
+    "store",
+    "text",
+    "reasoning",
+    "include",
+    "tool_choice",
+    "truncation",
     "",
     "\u{0}",
     "n",
 ];
-const QUERIES: [&str; 16] = [
+const QUERIES: [&str; 18] = [
     "limit=0",
     "limit=-1",
     "limit=99999999999999999999",
@@ -107,6 +122,8 @@ const QUERIES: [&str; 16] = [
     "since=9999999-99-99",
     "group_by=colour",
     "format=%ff",
+    "stream=true&starting_after=-1",
+    "stream=maybe",
     "&&&==%",
     "a=1#b",
 ];
@@ -136,8 +153,11 @@ fn odd(dice: &mut fastrand::Rng) -> Value {
 }
 
 /// A body that is wrong in one way or another, and now and then a right one.
-fn body(dice: &mut fastrand::Rng) -> Vec<u8> {
+fn body(dice: &mut fastrand::Rng, path: &str) -> Vec<u8> {
     let mut body = chat("m", "x");
+    if path.starts_with("/v1/responses") {
+        body["input"] = body["messages"].take();
+    }
     for _ in 0..dice.usize(0..4) {
         body[FIELDS[dice.usize(..FIELDS.len())]] = odd(dice);
     }
@@ -207,7 +227,7 @@ fn request(dice: &mut fastrand::Rng) -> (String, Vec<u8>) {
         2 => path = format!("{path}/{}", "x".repeat(dice.usize(0..2_000))),
         _ => {}
     }
-    let body = body(dice);
+    let body = body(dice, &path);
     let length = if dice.u8(0..8) == 0 { "Transfer-Encoding: chunked".to_owned() } else { format!("Content-Length: {}", body.len()) };
     let head = format!("{method} {path} HTTP/1.1\r\nHost: yard\r\n{}{length}\r\n\r\n", headers(dice));
     let mut bytes = head.clone().into_bytes();

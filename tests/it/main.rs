@@ -1,12 +1,14 @@
 //! End-to-end tests against the real binary, one file per scenario.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+mod again;
 mod anthropic;
 mod auth;
 mod batch;
 mod cli;
 mod continues;
 mod crash;
+mod deleted;
 mod disk;
 mod docs;
 mod fleet;
@@ -18,6 +20,7 @@ mod limits;
 mod misbehave;
 mod ollama;
 mod promises;
+mod responses;
 mod shim;
 mod spill;
 mod standstill;

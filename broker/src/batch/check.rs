@@ -151,10 +151,6 @@ mod tests {
     struct Any;
 
     impl Lines for Any {
-        fn takes(&self, _: Endpoint) -> bool {
-            true
-        }
-
         fn ready(&self) -> BoxFuture<'_, ()> {
             Box::pin(async {})
         }

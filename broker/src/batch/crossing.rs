@@ -186,7 +186,7 @@ impl Crossing<'_> {
 fn charge_of(ended: &Ended) -> Option<&Charge> {
     match &ended.job.state {
         State::Ended(Outcome::Completed { charge, .. }) => Some(charge),
-        State::Ended(Outcome::Cancelled { .. } | Outcome::Expired)
+        State::Ended(Outcome::Cancelled { .. } | Outcome::Expired | Outcome::Deleted)
         | State::Queued
         | State::Deferred { .. }
         | State::Running { .. }

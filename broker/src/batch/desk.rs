@@ -150,9 +150,8 @@ impl Batches {
     pub async fn create(&self, new: New) -> Result<Progress, Error> {
         let inner = &self.0;
         let _making = inner.making.lock().await;
-        let work = inner.work.get().filter(|_| !inner.stop.is_cancelled()).ok_or(Error::Draining)?;
-        if !work.lines.takes(new.endpoint) {
-            return Err(Error::Endpoint(new.endpoint.path()));
+        if inner.work.get().is_none() || inner.stop.is_cancelled() {
+            return Err(Error::Draining);
         }
         if let Some(key) = &new.idempotency_key
             && let Some(known) = self.made_with(new.key.clone(), key)

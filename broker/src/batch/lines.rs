@@ -85,9 +85,6 @@ pub struct Answer {
 
 /// What the APIs offer to batches.
 pub trait Lines: Send + Sync + fmt::Debug {
-    /// Whether lines of this API can be run.
-    fn takes(&self, endpoint: Endpoint) -> bool;
-
     /// Resolves when it is known which models there are.
     fn ready(&self) -> BoxFuture<'_, ()>;
 

@@ -61,8 +61,6 @@ pub enum Error {
     File(#[from] files::Error),
     #[error("the file `{id}` was uploaded for `{purpose}`; a batch takes one whose `purpose` is `batch`")]
     Purpose { id: String, purpose: &'static str },
-    #[error("batches for {0} cannot be run")]
-    Endpoint(&'static str),
     #[error("the idempotency key was used with another request (batch {0})")]
     KeyReused(Arc<str>),
     #[error("{MOST_OPEN} batches are not over yet; try again when some are")]

@@ -185,6 +185,10 @@ impl Client {
         Ok(())
     }
 
+    pub(super) async fn delete(&self, path: &[&str]) -> Result<Bytes, Error> {
+        self.whole(self.request(Method::DELETE, path, &[])).await
+    }
+
     /// A job's events, from behind `seen` on; the caller reads the body.
     pub(super) async fn stream(&self, id: &str, seen: Option<&str>) -> Result<Response, Error> {
         let mut request = self.request(Method::GET, &["jobs", id, "stream"], &[]);

@@ -1,5 +1,6 @@
 //! `pullyard jobs`, `cancel` and `requeue`.
 
+use bytes::Bytes;
 use clap::{Args, Subcommand};
 use pullyard_schemas::job::State;
 use serde_json::{Value, json};
@@ -14,7 +15,8 @@ const EXAMPLES: &str = "\
 Examples:
   pullyard jobs --state parked --limit 100
   pullyard jobs 0198c2a4-7d1e-7c33-9a51-6f0d5f6f2b10
-  pullyard jobs events 0198c2a4-7d1e-7c33-9a51-6f0d5f6f2b10";
+  pullyard jobs events 0198c2a4-7d1e-7c33-9a51-6f0d5f6f2b10
+  pullyard jobs delete 0198c2a4-7d1e-7c33-9a51-6f0d5f6f2b10";
 
 /// Which jobs to list, or which one to look at.
 #[derive(Debug, Clone, Args)]
@@ -40,6 +42,12 @@ enum One {
     Events {
         /// The job's id
         id: String,
+    },
+    /// Let jobs at rest be shown to nobody any more; what they cost stays in the accounts
+    Delete {
+        /// The jobs' ids
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<String>,
     },
 }
 
@@ -95,6 +103,7 @@ pub(super) async fn run(client: &Client, out: &Out, args: JobsArgs) -> Result<()
         None => list(client, out, &args.filter).await,
         Some(One::Show { id }) => show(client, out, &id).await,
         Some(One::Events { id }) => events(client, out, &id).await,
+        Some(One::Delete { ids }) => delete(client, out, &ids).await,
     }
 }
 
@@ -203,21 +212,29 @@ async fn events(client: &Client, out: &Out, id: &str) -> Result<(), Error> {
 }
 
 pub(super) async fn cancel(client: &Client, out: &Out, args: &CancelArgs) -> Result<(), Error> {
-    each(client, out, &args.ids, "cancel", Vec::new()).await
+    each(out, &args.ids, async |id| client.post(&["jobs", id, "cancel"], Vec::new(), None).await).await
 }
 
 pub(super) async fn requeue(client: &Client, out: &Out, args: &RequeueArgs) -> Result<(), Error> {
     let body = args.max_attempts.map(|n| json!({"max_attempts": n}).to_string().into_bytes());
-    each(client, out, &args.ids, "requeue", body.unwrap_or_default()).await
+    let body = body.unwrap_or_default();
+    each(out, &args.ids, async |id| client.post(&["jobs", id, "requeue"], body.clone(), None).await).await
+}
+
+async fn delete(client: &Client, out: &Out, ids: &[String]) -> Result<(), Error> {
+    each(out, ids, async |id| client.delete(&["jobs", id]).await).await
 }
 
 /// Does the same to every job; one that refuses does not keep the others from it.
-async fn each(client: &Client, out: &Out, ids: &[String], what: &str, body: Vec<u8>) -> Result<(), Error> {
+async fn each(out: &Out, ids: &[String], change: impl AsyncFn(&str) -> Result<Bytes, Error>) -> Result<(), Error> {
     let mut refused = false;
     for id in ids {
-        match client.post(&["jobs", id, what], body.clone(), None).await {
+        match change(id).await {
             Ok(job) if out.json => out.answer(&job)?,
-            Ok(job) => out.line(&format!("{id} {}", plain(&client::json(&job)?["state"])))?,
+            Ok(job) => {
+                let job = client::json(&job)?;
+                out.line(&format!("{id} {}", if job["deleted"] == true { "deleted".to_owned() } else { plain(&job["state"]) }))?;
+            }
             Err(Error::Refused { message, .. }) => {
                 refused = true;
                 note(&format!("error: {id}: {message}"));

@@ -157,11 +157,19 @@ pub struct Shim {
     #[serde(deserialize_with = "units::duration")]
     pub keep_alive: Duration,
     pub on_leave: ShimLeave,
+    /// How long a job goes on without its caller, where that is an SDK which may send the request again.
+    #[serde(deserialize_with = "units::duration")]
+    pub retry_within: Duration,
 }
 
 impl Default for Shim {
     fn default() -> Self {
-        Self { hold: Duration::from_secs(2), keep_alive: Duration::from_secs(10), on_leave: ShimLeave::Cancel }
+        Self {
+            hold: Duration::from_secs(2),
+            keep_alive: Duration::from_secs(10),
+            on_leave: ShimLeave::Cancel,
+            retry_within: Duration::from_secs(2),
+        }
     }
 }
 

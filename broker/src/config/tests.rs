@@ -191,7 +191,10 @@ fn an_unknown_field_is_placed_and_the_nearest_named() {
     assert_eq!(refusal(text), "pullyard.yaml:5:5: unknown field `slotz` in backends[0]; did you mean `slots`?");
     assert_eq!(refusal("lisen: 1\n"), "pullyard.yaml:1:1: unknown field `lisen`; did you mean `listen`?");
     let far = "shim: {colour: 2}\n";
-    assert_eq!(refusal(far), "pullyard.yaml:1:8: unknown field `colour` in shim; say one of `hold`, `keep_alive`, `on_leave`");
+    assert_eq!(
+        refusal(far),
+        "pullyard.yaml:1:8: unknown field `colour` in shim; say one of `hold`, `keep_alive`, `on_leave`, `retry_within`"
+    );
     let model = "backends:\n  - {name: a, adapter: ollama, url: http://a, models: [{name: b, contxt: 1}]}\n";
     assert_eq!(refusal(model), "pullyard.yaml:2:66: unknown field `contxt` in backends[0].models[0]; did you mean `context`?");
 }

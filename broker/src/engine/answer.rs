@@ -63,6 +63,6 @@ impl Engine {
             })
             .collect();
         lanes.sort_by(|a, b| a.lane.cmp(&b.lane));
-        Stats { live: self.jobs.len(), waiting_bytes: self.schedule.bytes(), counters: self.counters, lanes }
+        Stats { live: self.jobs.len(), left: self.orphans.len(), waiting_bytes: self.schedule.bytes(), counters: self.counters, lanes }
     }
 }

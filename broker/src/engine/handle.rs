@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::commit::Stall;
 use super::lanes::{Capacity, Stats};
 use super::leases::Way;
+use super::orphans::Back;
 use super::output::Subscription;
 use crate::core::decide::{Command, Policy, Rejection};
 use crate::core::schedule;
@@ -146,7 +147,7 @@ pub(super) enum Input {
         command: Command,
         done: Option<Done>,
     },
-    /// A parked job that only the read model and the log know is changed.
+    /// A job at rest that only the read model and the log know is changed.
     Revive {
         job: Box<Job>,
         command: Command,
@@ -171,6 +172,15 @@ pub(super) enum Input {
     Watch {
         job: JobId,
         watch: oneshot::Sender<Option<Subscription>>,
+    },
+    Left {
+        job: JobId,
+        back: Option<Back>,
+        cancel: bool,
+    },
+    Claim {
+        print: u64,
+        job: oneshot::Sender<Option<JobId>>,
     },
     Await {
         job: JobId,
@@ -254,17 +264,25 @@ impl Handle {
         answer.await.unwrap_or(Err(Rejection::Unknown))
     }
 
-    /// Cancels without waiting, for use in `Drop`.
-    pub fn abandon(&self, job: JobId) {
-        self.cancel(job, "the client left".into());
-    }
-
     /// Cancels without waiting. Nothing happens to what is not in memory.
     pub fn cancel(&self, job: JobId, why: Arc<str>) {
         self.send(Input::Change { job, command: Command::Cancel { why }, done: None });
     }
 
-    /// Carries out a command on a parked job that the engine does not hold: it is as the log has it.
+    /// The connection that waited for a job has ended before it, which is cancelled for that with `cancel`. With `back`
+    /// its client may send the request again, and the job goes on until then. For use in `Drop`.
+    pub fn left(&self, job: JobId, back: Option<Back>, cancel: bool) {
+        self.send(Input::Left { job, back, cancel });
+    }
+
+    /// The job that a request with this print was left with. It is the caller's from now on, who has to say when it leaves.
+    pub async fn claim(&self, print: u64) -> Option<JobId> {
+        let (job, answer) = oneshot::channel();
+        self.send(Input::Claim { print, job });
+        answer.await.ok().flatten()
+    }
+
+    /// Carries out a command on a job at rest that the engine does not hold: it is as the log has it.
     ///
     /// # Errors
     /// As the command's own.

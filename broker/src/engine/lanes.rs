@@ -60,6 +60,8 @@ pub struct LaneStats {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stats {
     pub live: usize,
+    /// Jobs without a client, which may come back for them.
+    pub left: usize,
     pub waiting_bytes: u64,
     pub counters: Counters,
     pub lanes: Vec<LaneStats>,

@@ -163,7 +163,7 @@ impl Engine {
         self.change(id, Command::Cancel { why: "the event log could not be written".into() }, now, None);
     }
 
-    /// A parked job comes back into memory if the command is one that it can take.
+    /// A job at rest comes back into memory if the command is one that it can take.
     pub(super) fn revive(&mut self, job: Job, command: Command, done: Done, now: Timestamp) {
         let id = job.id;
         if !self.jobs.contains_key(&id) && !self.recent.contains_key(&id) {

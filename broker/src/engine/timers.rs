@@ -10,6 +10,8 @@ pub(super) enum Timer {
     Ready,
     Deadline,
     Lease,
+    /// Its client has left, and may come back.
+    Left,
 }
 
 #[derive(Debug, Default)]

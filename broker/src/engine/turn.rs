@@ -16,6 +16,7 @@ use super::handle::{End, Handle, Input};
 use super::intern::Interner;
 use super::lanes::{Counters, LaneState};
 use super::leases::{OwnWorkers, Way};
+use super::orphans::Orphans;
 use super::output::OutputHub;
 use super::recover::{Error, live_jobs};
 use super::timers::Timers;
@@ -93,6 +94,7 @@ pub fn start(
         inputs: handle.inputs.downgrade(),
         submitted: BTreeSet::new(),
         idempotent: HashMap::new(),
+        orphans: Orphans::default(),
         recent: HashMap::new(),
         recent_order: VecDeque::new(),
         lookups: HashMap::new(),
@@ -162,6 +164,7 @@ pub(super) struct Engine {
     /// Submission seqs of the live jobs: the first is the floor.
     pub(super) submitted: BTreeSet<Seq>,
     pub(super) idempotent: HashMap<Arc<str>, JobId>,
+    pub(super) orphans: Orphans,
     /// Jobs at rest that the read model may not have yet, with their latest event that it has to know.
     pub(super) recent: HashMap<JobId, (Seq, Arc<Job>)>,
     pub(super) recent_order: VecDeque<(Seq, JobId, Timestamp)>,
@@ -277,6 +280,8 @@ impl Engine {
                     self.waiters.entry(job).or_default().push(end);
                 }
             }
+            Input::Left { job, back, cancel } => self.left(job, back, cancel, now),
+            Input::Claim { print, job } => drop(job.send(self.claim(print))),
             Input::Capacity(lanes) => self.capacity(lanes, now),
             Input::Worker(event) => self.worker(event, now),
             Input::Configure { policy, schedule } => {

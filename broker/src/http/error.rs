@@ -175,6 +175,8 @@ impl Error {
         let longest = if api == Api::Anthropic { 60 } else { u64::MAX };
         if let Some(seconds) = self.retry_after.map(|seconds| seconds.min(longest)) {
             headers.insert(header::RETRY_AFTER, seconds.into());
+            // What OpenAI's clients look at first.
+            headers.insert("retry-after-ms", seconds.saturating_mul(1000).into());
         }
         if let Some(allowed) = self.rare.allow {
             headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
@@ -236,7 +238,6 @@ impl From<batch::Error> for Error {
             batch::Error::Unknown(_) => Self::not_found(message),
             batch::Error::File(why) => why.into(),
             batch::Error::Purpose { .. } => Self::bad_request("input_file_id", message),
-            batch::Error::Endpoint(_) => Self::bad_request("endpoint", message),
             batch::Error::KeyReused(_) => {
                 let mut error = Self::new(StatusCode::CONFLICT, "invalid_request_error", message);
                 error.param = Some("Idempotency-Key".to_owned());
@@ -262,9 +263,12 @@ impl From<Rejection> for Error {
         let message = rejection.to_string();
         match rejection {
             Rejection::Unknown => Self::not_found(message),
-            Rejection::Exists | Rejection::Fenced | Rejection::NotStarted | Rejection::Ended(_) | Rejection::NotParked(_) => {
-                Self::new(StatusCode::CONFLICT, "invalid_request_error", message)
-            }
+            Rejection::Exists
+            | Rejection::Fenced
+            | Rejection::NotStarted
+            | Rejection::Ended(_)
+            | Rejection::Live(_)
+            | Rejection::NotParked(_) => Self::new(StatusCode::CONFLICT, "invalid_request_error", message),
         }
     }
 }

@@ -94,6 +94,13 @@ pub(crate) async fn cancel(app: Arc<App>, id: &str) -> Result<Response, Error> {
     show(&app, &found, StatusCode::OK).await
 }
 
+/// `DELETE /v1/jobs/{id}`: a job at rest is shown to nobody any more.
+pub(crate) async fn delete(app: Arc<App>, id: &str) -> Result<Response, Error> {
+    let id = parse(id)?;
+    app.delete(id).await?;
+    Ok(reply(StatusCode::OK, &json!({"id": id, "object": "job", "deleted": true})))
+}
+
 /// A job that seems unknown may be one that nothing can be said of now.
 async fn rejected(app: &App, id: JobId, rejection: Rejection) -> Error {
     match (rejection, app.find(id).await) {

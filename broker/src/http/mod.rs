@@ -17,6 +17,8 @@ mod ollama;
 mod openai;
 mod ops;
 mod reload;
+mod responses;
+mod retry;
 mod route;
 mod routes;
 mod server;

@@ -47,6 +47,7 @@ pub(crate) async fn metrics(app: &App) -> Result<Response, Error> {
     let stats = app.engine.stats().await.ok_or_else(Error::stopping)?;
     let mut text = Text::default();
     text.gauge("pullyard_jobs_live", "Jobs that have not ended.", stats.live as u64);
+    text.gauge("pullyard_jobs_left", "Jobs whose clients have left and may send the request again.", stats.left as u64);
     text.gauge("pullyard_waiting_bytes", "Bytes of the requests that wait.", stats.waiting_bytes);
     text.gauge("pullyard_log_stalled", "1 while the event log cannot be written.", u64::from(app.engine.stalled().is_some()));
     let counters = stats.counters;

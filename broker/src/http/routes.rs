@@ -11,7 +11,7 @@ use super::api::Api;
 use super::arrive::{Unread, authorize};
 use super::error::Error;
 use super::server::Limits;
-use super::{App, anthropic, batches, files, jobs, models, ollama, openai, ops, route, usage, workers};
+use super::{App, anthropic, batches, files, jobs, models, ollama, openai, ops, responses, route, usage, workers};
 use crate::core::nearest::suggest;
 
 /// Every route.
@@ -54,6 +54,7 @@ pub(super) async fn dispatch(app: Arc<App>, request: HttpRequest<Incoming>, segm
         (&Method::POST, ["v1", "chat", "completions"]) => openai::create(app, unread.read(limit).await?, Kind::Chat).await,
         (&Method::POST, ["v1", "completions"]) => openai::create(app, unread.read(limit).await?, Kind::Completion).await,
         (&Method::POST, ["v1", "embeddings"]) => openai::create(app, unread.read(limit).await?, Kind::Embedding).await,
+        (method, ["v1", "responses", rest @ ..]) => responses::dispatch(app, unread, method, query, rest).await,
         (method, ["api", path @ ..]) => ollama::dispatch(app, method, path, unread).await,
         (&Method::POST, ["v1", "route"]) => {
             let request = unread.read(limit).await?;
@@ -65,6 +66,7 @@ pub(super) async fn dispatch(app: Arc<App>, request: HttpRequest<Incoming>, segm
             jobs::create(app, request, query).await
         }
         (&Method::POST, ["v1", "jobs", id, "cancel"]) => jobs::cancel(app, id).await,
+        (&Method::DELETE, ["v1", "jobs", id]) => jobs::delete(app, id).await,
         (&Method::POST, ["v1", "jobs", id, "requeue"]) => {
             let request = unread.read(limit).await?;
             jobs::requeue(app, id, &request.body).await
@@ -73,14 +75,15 @@ pub(super) async fn dispatch(app: Arc<App>, request: HttpRequest<Incoming>, segm
             Method::POST => workers::order(&app, name, order).await,
             _ => Err(Error::method("POST")),
         },
+        (_, ["v1", "chat", "completions", ..]) if read || segments.len() > 3 => Err(openai::not_stored()),
         (_, ["v1", "chat", "completions"] | ["v1", "completions" | "embeddings" | "route"] | ["v1", "jobs", _, "cancel" | "requeue"]) => {
             Err(Error::method("POST"))
         }
         (_, ["v1", "jobs"]) => Err(Error::method("GET, HEAD, POST")),
-        (
-            _,
-            ["v1", "jobs", _] | ["v1", "jobs", _, "events" | "stream"] | ["v1", "models", ..] | ["v1", "usage" | "workers"] | ["metrics"],
-        ) => Err(Error::method("GET, HEAD")),
+        (_, ["v1", "jobs", _]) => Err(Error::method("GET, HEAD, DELETE")),
+        (_, ["v1", "jobs", _, "events" | "stream"] | ["v1", "models", ..] | ["v1", "usage" | "workers"] | ["metrics"]) => {
+            Err(Error::method("GET, HEAD"))
+        }
         _ => Err(Error::not_found(format!("there is nothing at {:?}", parts.uri.path().chars().take(200).collect::<String>()))),
     }
 }

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::response::Response;
@@ -86,6 +86,7 @@ pub async fn serve(app: Arc<App>, listener: TcpListener, limits: Limits, linger:
 }
 
 async fn answer(app: Arc<App>, request: HttpRequest<Incoming>, limits: Limits) -> Result<Response, Infallible> {
+    let begun = Instant::now();
     let head = request.method() == Method::HEAD;
     let path = request.uri().path().trim_end_matches('/').to_owned();
     let segments: Vec<&str> = path.split('/').skip(1).collect();
@@ -96,6 +97,12 @@ async fn answer(app: Arc<App>, request: HttpRequest<Incoming>, limits: Limits) -
             response.headers_mut().insert(name, id.clone());
         }
         response.headers_mut().insert("x-request-id", id);
+    }
+    if api == Api::OpenAi {
+        // Until the answer begins, which for a stream is its first chunk.
+        let took = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        response.headers_mut().insert("openai-processing-ms", took.into());
+        response.headers_mut().insert("openai-version", HeaderValue::from_static("2020-10-01"));
     }
     if head {
         *response.body_mut() = Body::empty();

@@ -110,7 +110,7 @@ impl<'a> Shown<'a> {
             State::Ended(Outcome::Cancelled { why }) => shown.reason = Some(why),
             State::Running { lease } => shown.backend = Some(&lease.backend),
             State::Deferred { until } => shown.not_before = Some(Time(*until)),
-            State::Queued | State::Parked { .. } | State::Ended(Outcome::Expired) => {}
+            State::Queued | State::Parked { .. } | State::Ended(Outcome::Expired | Outcome::Deleted) => {}
         }
         shown
     }

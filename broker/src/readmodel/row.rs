@@ -46,8 +46,8 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// Says that a job no longer rests.
-    pub(super) fn revived(id: JobId) -> Self {
+    /// Says that a job is no longer among those that rest.
+    pub(super) fn gone(id: JobId) -> Self {
         let (none, history) = (Cow::Borrowed(""), Cow::Borrowed(&[][..]));
         Self {
             id,

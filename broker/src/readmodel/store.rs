@@ -31,8 +31,8 @@ pub struct Update {
     pub failed: bool,
     /// The job, when the event laid it to rest.
     pub rests: Option<Arc<Job>>,
-    /// A job that no longer rests, because a person has given it new attempts.
-    pub revived: Option<JobId>,
+    /// A job that no longer rests, because a person has given it new attempts, or that is deleted.
+    pub gone: Option<JobId>,
 }
 
 /// How opening went.
@@ -179,8 +179,8 @@ impl ReadModel {
                     };
                     usage::add(cell, &usage::sums_of(charge, update.failed));
                 }
-                if let Some(id) = update.revived {
-                    pages.add(&self.db, &mut batch, id, &Row::revived(id))?;
+                if let Some(id) = update.gone {
+                    pages.add(&self.db, &mut batch, id, &Row::gone(id))?;
                 }
                 if let Some(job) = &update.rests {
                     pages.add(&self.db, &mut batch, job.id, &Row::of(job))?;

@@ -41,7 +41,7 @@ fn update(seq: u64) -> Update {
         charge: Some((charge, labels)),
         failed: seq.is_multiple_of(3),
         rests: events(seq, key).iter().fold(None, |job, e| Some(apply(job, e).unwrap())).map(Arc::new),
-        revived: None,
+        gone: None,
     }
 }
 
@@ -101,7 +101,7 @@ fn a_page_that_is_full_is_followed_by_another_and_the_last_word_counts() {
     assert_eq!(model.list(&all, None, 1_000).unwrap().len(), 60);
     let id = JobId(uuid::Uuid::from_u128(7));
     assert_eq!(model.job(id).unwrap().map(|job| job.id), Some(id));
-    let gone = Update { seq: Seq(9_999), at: Timestamp(1), charge: None, failed: false, rests: None, revived: Some(id) };
+    let gone = Update { seq: Seq(9_999), at: Timestamp(1), charge: None, failed: false, rests: None, gone: Some(id) };
     model.apply(&[gone], Seq(1)).unwrap();
     assert_eq!((model.job(id).unwrap(), model.list(&all, None, 1_000).unwrap().len()), (None, 59));
     let page = model.list(&all, Some(JobId(uuid::Uuid::from_u128(9))), 5).unwrap();

@@ -324,6 +324,7 @@ fn live_config(config: &Config, env: Env) -> Result<LiveConfig, config::Error> {
         attempt_timeout_ms: 0,
         hold: config.shim.hold,
         keep_alive: config.shim.keep_alive,
+        retry_within: config.shim.retry_within,
         keep_on_leave: config.shim.on_leave == ShimLeave::Keep,
     })
 }

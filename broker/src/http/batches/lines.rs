@@ -17,6 +17,7 @@ use crate::engine::{Ended, NewJob, Page};
 use crate::http::error::Error;
 use crate::http::fields::{self, Fields};
 use crate::http::intake::{self, Arrival};
+use crate::http::responses::line;
 use crate::http::{App, app, wait};
 
 /// From a line's body to a job's, and from a job's output to an answer's body.
@@ -30,14 +31,13 @@ struct Api {
     answer: fn(&Bytes, &Ended, Bytes) -> Result<Bytes, Error>,
 }
 
-/// Nothing for an API whose lines cannot be run.
-fn api(endpoint: Endpoint) -> Option<Api> {
-    let of = |kind| Some(Api { kind, body: Ok, answer: |_, _, output| Ok(output) });
+fn api(endpoint: Endpoint) -> Api {
+    let of = |kind| Api { kind, body: Ok, answer: |_, _, output| Ok(output) };
     match endpoint {
         Endpoint::Chat => of(Kind::Chat),
         Endpoint::Completions => of(Kind::Completion),
         Endpoint::Embeddings => of(Kind::Embedding),
-        Endpoint::Responses => None,
+        Endpoint::Responses => Api { kind: Kind::Chat, body: line::body, answer: line::answer },
     }
 }
 
@@ -58,7 +58,7 @@ impl AppLines {
 
     fn new_job(&self, line: &Line, body: Bytes) -> Result<NewJob, Error> {
         let app = self.app()?;
-        let api = api(line.endpoint).ok_or_else(|| Error::not_found("lines of this API cannot be run"))?;
+        let api = api(line.endpoint);
         let body = (api.body)(body)?;
         let fields = read(&body)?;
         let arrival = Arrival {
@@ -75,7 +75,7 @@ impl AppLines {
 
     fn checked(&self, endpoint: Endpoint, body: &[u8]) -> Result<Checked, Error> {
         let app = self.app()?;
-        let api = api(endpoint).ok_or_else(|| Error::not_found("lines of this API cannot be run"))?;
+        let api = api(endpoint);
         let body = (api.body)(Bytes::copy_from_slice(body))?;
         let fields = read(&body)?;
         let arrival = Arrival {
@@ -137,10 +137,6 @@ fn refused(error: &Error) -> Refused {
 }
 
 impl Lines for AppLines {
-    fn takes(&self, endpoint: Endpoint) -> bool {
-        api(endpoint).is_some()
-    }
-
     fn ready(&self) -> BoxFuture<'_, ()> {
         let app = self.0.upgrade();
         Box::pin(async move {
@@ -159,11 +155,7 @@ impl Lines for AppLines {
     }
 
     fn answer(&self, endpoint: Endpoint, body: &Bytes, ended: &Ended) -> Answer {
-        let answer = |output| match api(endpoint) {
-            Some(api) => (api.answer)(body, ended, output),
-            None => Err(Error::not_found("lines of this API cannot be run")),
-        };
-        match wait::completed(ended).and_then(answer) {
+        match wait::completed(ended).and_then(|output| (api(endpoint).answer)(body, ended, output)) {
             Ok(body) => Answer { status: 200, body },
             Err(error) => Answer { status: error.status.as_u16(), body: error.body().to_string().into() },
         }
