@@ -14,6 +14,7 @@ mod jobs;
 mod large;
 mod limits;
 mod misbehave;
+mod overnight;
 mod promises;
 mod shim;
 mod spill;

@@ -2,7 +2,7 @@
 //!
 //! - [`Config`]: the document; `sections` has its parts and `backend` the backends.
 //! - `validate`: what the types alone cannot say.
-//! - [`units`], [`secret`], [`hours`], [`prices`]: values with a notation of their own.
+//! - [`units`], [`secret`], [`hours`](crate::core::hours), [`prices`]: values with a notation of their own.
 //! - `fleet`: the transport, NATS, and who the worker is.
 //! - [`discover()`]: the backends that the environment offers when the file names none.
 //! - [`Error`]: what is wrong, where, and what would be right.
@@ -11,7 +11,6 @@ mod backend;
 pub mod discover;
 mod error;
 mod fleet;
-pub mod hours;
 mod place;
 pub mod prices;
 pub mod secret;
@@ -32,14 +31,14 @@ use pullyard_schemas::WorkerId;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+pub use crate::core::hours::Window;
 pub use backend::{Adapter, Backend, Breaker, Leave, Model, Quirks, Timeouts};
 pub use discover::discover;
 pub use error::{Error, Place};
 pub use fleet::{Auth, Nats, Role, Storage, Tls, Transport, Worker, as_worker_name, check_server, parse_prefix, parse_worker_name};
-pub use hours::Window;
 pub use prices::{Power, Price, Prices};
 pub use secret::SecretRef;
-pub use sections::{Bounds, Durability, Key, KeySecret, Log, Queue, Retries, Shim, ShimLeave};
+pub use sections::{Batch, Bounds, Durability, Key, KeySecret, Log, Queue, Retries, Shim, ShimLeave};
 pub use units::{parse_duration, parse_listen};
 
 use crate::core::{decide, schedule};
@@ -65,6 +64,7 @@ pub struct Config {
     pub aliases: BTreeMap<Arc<str>, Arc<str>>,
     pub retries: Retries,
     pub queue: Queue,
+    pub batch: Batch,
     pub shim: Shim,
     pub log: Log,
     pub limits: Bounds,
@@ -107,6 +107,7 @@ impl Default for Config {
             aliases: BTreeMap::new(),
             retries: Retries::default(),
             queue: Queue::default(),
+            batch: Batch::default(),
             shim: Shim::default(),
             log: Log::default(),
             limits: Bounds::default(),
@@ -221,6 +222,7 @@ impl Config {
     #[must_use]
     pub fn schedule(&self) -> schedule::Options {
         let weights: HashMap<_, _> = self.keys.iter().map(|key| (Arc::clone(&key.name), key.weight)).collect();
-        schedule::Options { limits: self.queue.limits(), weights, age_after: self.queue.age_after, spill_after: self.queue.spill_after }
+        let Queue { age_after, spill_after, .. } = self.queue;
+        schedule::Options { limits: self.queue.limits(), weights, age_after, spill_after, batch: self.batch.hours() }
     }
 }

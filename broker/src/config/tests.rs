@@ -6,9 +6,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use pullyard_schemas::Usage;
 
-use super::hours::{next_change, open_at};
 use super::prices::cost_nanos;
 use super::*;
+use crate::core::batch_hours::Outside;
+use crate::core::hours::{next_change, open_at};
 
 const FULL: &str = r#"
 listen: 0.0.0.0:8787
@@ -40,6 +41,7 @@ classes: {code: [qwen2.5-coder:7b, gpt-5-mini], quick: [a]}
 aliases: {gpt-4: llama3.1:8b}
 retries: {max_attempts: 3, max_attempts_per_target: 2, backoff: 500ms, backoff_max: 30s}
 queue: {max_jobs: 2000000, max_bytes: 16GB, max_jobs_per_key: 10, max_bytes_per_key: 64MiB, age_after: 0s, spill_after: 5s}
+batch: {windows: ["22:00-07:00 Europe/Berlin"], outside: wait, keep_free: 2}
 shim: {hold: 2s, keep_alive: 10s, on_leave: keep}
 log: {durability: relaxed, flush_every: 50ms, segment: 64MB, retain: 30d}
 limits: {body: 64MB, header: 64KB, header_timeout: 15s, body_timeout: 120s}
@@ -103,6 +105,8 @@ fn the_full_example_is_read() {
     assert_eq!(config.log.retain, Some(Duration::from_secs(30 * 86_400)));
     assert_eq!(config.version().len(), 8);
     assert_eq!((config.schedule().spill_after, gpu.account.as_deref()), (Duration::from_secs(5), Some("team")));
+    let hours = config.schedule().batch;
+    assert_eq!((hours.windows.len(), hours.outside, hours.keep_free), (1, Outside::Wait, 2));
     let nats = config.nats.as_ref().unwrap();
     assert_eq!((nats.servers.len(), &*nats.prefix, nats.replicas, nats.storage), (2, "lab", 3, Storage::Memory));
     assert!(nats.tls.as_ref().is_some_and(|tls| tls.first && tls.cert.is_some()));
@@ -208,6 +212,8 @@ fn a_bad_value_is_placed_and_explained() {
     assert_eq!(adapter, "pullyard.yaml:1:31: backends[0].adapter: `olama` is not known here; did you mean `ollama`?");
     assert!(refusal("backends: [{name: a, adapter: ollama}]\n").ends_with("backends[0]: `url` is missing"));
     assert!(refusal("backends: [{name: a, adapter: ollama, url: http://a, hours: [late]}]\n").contains("`late` is no time of day"));
+    assert!(refusal("batch: {windows: [22-7]}\n").starts_with("pullyard.yaml:1:19: batch.windows[0]: `22-7` is no time of day"));
+    assert!(refusal("batch: {outside: weit}\n").ends_with("batch.outside: `weit` is not known here; did you mean `wait`?"));
     assert!(refusal("listen: [\n").starts_with("pullyard.yaml:"));
     assert!(refusal("lease: 1s\nlease: 2s\n").starts_with("pullyard.yaml:2:1: lease: this is here twice"));
 }

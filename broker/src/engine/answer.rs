@@ -56,6 +56,7 @@ impl Engine {
             .map(|(lane, state)| LaneStats {
                 lane: lane.clone(),
                 waiting: self.schedule.waiting(lane),
+                waiting_batch: self.schedule.waiting_batch(lane),
                 offered: state.offered,
                 running: state.running,
                 slots: state.slots,
@@ -63,6 +64,12 @@ impl Engine {
             })
             .collect();
         lanes.sort_by(|a, b| a.lane.cmp(&b.lane));
-        Stats { live: self.jobs.len(), waiting_bytes: self.schedule.bytes(), counters: self.counters, lanes }
+        Stats {
+            live: self.jobs.len(),
+            waiting_bytes: self.schedule.bytes(),
+            counters: self.counters,
+            batch: self.schedule.gate((self.clock)()),
+            lanes,
+        }
     }
 }

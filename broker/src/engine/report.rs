@@ -156,6 +156,9 @@ impl Engine {
     }
 
     pub(super) fn fired(&mut self, id: JobId, timer: Timer, now: Timestamp) {
+        if timer == Timer::BatchHours {
+            self.watch_batch_hours(now);
+        }
         let Some(job) = self.jobs.get(&id) else { return };
         match timer {
             Timer::Ready => {
@@ -169,6 +172,7 @@ impl Engine {
                 }
             }
             Timer::Lease => self.lease_due(id, now),
+            Timer::BatchHours => {}
         }
     }
 }

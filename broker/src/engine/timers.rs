@@ -10,6 +10,8 @@ pub(super) enum Timer {
     Ready,
     Deadline,
     Lease,
+    /// Of no job: a window for batch jobs may have opened or closed.
+    BatchHours,
 }
 
 #[derive(Debug, Default)]

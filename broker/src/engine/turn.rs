@@ -10,6 +10,7 @@ use pullyard_schemas::{JobId, Lane, Seq, Timestamp, Token};
 use pullyard_worker::transport::{BrokerEnd, Incoming, Receipt, Word};
 use tokio::sync::{mpsc, oneshot};
 
+use super::batch_hours::Beside;
 use super::bill::{Bill, Remembered};
 use super::commit::{self, Committer, Flushing, Group, Stall};
 use super::handle::{End, Handle, Input};
@@ -101,6 +102,8 @@ pub fn start(
         timers: Timers::default(),
         lanes: HashMap::new(),
         touched: Vec::new(),
+        beside: Beside::new(),
+        batch_look: None,
         kept_bytes: 0,
         passing: VecDeque::new(),
         counters: Counters::default(),
@@ -122,6 +125,7 @@ pub fn start(
         way,
     };
     engine.adopt(jobs, &options.own_workers);
+    engine.watch_batch_hours((engine.clock)());
     let task = tokio::spawn(engine.run(queue, reports));
     Ok((handle, task))
 }
@@ -172,6 +176,9 @@ pub(super) struct Engine {
     pub(super) timers: Timers,
     pub(super) lanes: HashMap<Lane, LaneState>,
     pub(super) touched: Vec<Lane>,
+    pub(super) beside: Beside,
+    /// When the hours of batch jobs are looked at next.
+    pub(super) batch_look: Option<Timestamp>,
     pub(super) kept_bytes: u64,
     /// Jobs whose requests go out of hand as soon as they can be read from the log, oldest first.
     pub(super) passing: VecDeque<(Seq, JobId)>,
@@ -278,10 +285,12 @@ impl Engine {
                 }
             }
             Input::Capacity(lanes) => self.capacity(lanes, now),
+            Input::Beside(beside) => self.beside = beside,
             Input::Worker(event) => self.worker(event, now),
             Input::Configure { policy, schedule } => {
                 self.policy = policy;
                 self.schedule.set_options(schedule);
+                self.watch_batch_hours(now);
             }
             Input::Drain => self.draining = true,
             Input::Stop => self.stopping = true,

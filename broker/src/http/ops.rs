@@ -11,6 +11,7 @@ use serde_json::json;
 use super::App;
 use super::error::Error;
 use super::jobs::reply;
+use crate::core::batch_hours::Gate;
 use crate::core::policy::Unroutable;
 use crate::engine::LaneStats;
 use crate::fleet::Known;
@@ -63,9 +64,14 @@ pub(crate) async fn metrics(app: &App) -> Result<Response, Error> {
         text.head(name, help, "counter");
         text.line(name, "", value);
     }
+    text.head("pullyard_batch_hours", "What batch jobs may have now: everything that is free, what is idle, or nothing.", "gauge");
+    for gate in Gate::ALL {
+        text.line("pullyard_batch_hours", &format!("{{gate=\"{}\"}}", gate.as_str()), u64::from(gate == stats.batch));
+    }
     let of = |f: fn(&LaneStats) -> u64| stats.lanes.iter().map(|l| (labels(l), f(l))).collect::<Vec<_>>();
     for (name, help, values) in [
         ("pullyard_lane_waiting", "Jobs that wait for their turn.", of(|l| l.waiting as u64)),
+        ("pullyard_lane_waiting_batch", "Of those that wait, jobs of the batch band.", of(|l| l.waiting_batch as u64)),
         ("pullyard_lane_offered", "Jobs on the lane that nobody has started.", of(|l| l.offered as u64)),
         ("pullyard_lane_running", "Attempts that run.", of(|l| l.running as u64)),
         ("pullyard_lane_slots", "Attempts that the backends can carry.", of(|l| l.slots as u64)),
