@@ -4,6 +4,7 @@
 //! - [`engine`]: the single owner of live jobs. Everyone else holds its [`Handle`](engine::Handle).
 //! - [`log`], [`blobs`]: the truth, on disk. [`readmodel`]: what is at rest, folded from it.
 //! - [`fleet`]: the workers as the broker sees them.
+//! - [`hooks`]: tells whoever wants to know of an end, until it has heard.
 //! - [`http`]: the APIs. [`cli`]: the command line. [`config`]: the file.
 //! - [`yard`]: puts them together in one process.
 //!
@@ -15,6 +16,7 @@ pub mod config;
 pub mod core;
 pub mod engine;
 pub mod fleet;
+pub mod hooks;
 pub mod http;
 pub mod log;
 pub mod readmodel;

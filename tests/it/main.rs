@@ -20,4 +20,5 @@ mod shim;
 mod spill;
 mod standstill;
 mod tidy;
+mod webhooks;
 mod workers;

@@ -14,7 +14,8 @@ const EXAMPLES: &str = "\
 Examples:
   pullyard jobs --state parked --limit 100
   pullyard jobs 0198c2a4-7d1e-7c33-9a51-6f0d5f6f2b10
-  pullyard jobs events 0198c2a4-7d1e-7c33-9a51-6f0d5f6f2b10";
+  pullyard jobs events 0198c2a4-7d1e-7c33-9a51-6f0d5f6f2b10
+  pullyard jobs webhook 0198c2a4-7d1e-7c33-9a51-6f0d5f6f2b10 --again";
 
 /// Which jobs to list, or which one to look at.
 #[derive(Debug, Clone, Args)]
@@ -40,6 +41,14 @@ enum One {
     Events {
         /// The job's id
         id: String,
+    },
+    /// Show how whoever wants to know of a job's end is told
+    Webhook {
+        /// The job's id
+        id: String,
+        /// Tell it once more
+        #[arg(long)]
+        again: bool,
     },
 }
 
@@ -92,6 +101,7 @@ pub(super) async fn run(client: &Client, out: &Out, args: JobsArgs) -> Result<()
         None => list(client, out, &args.filter).await,
         Some(One::Show { id }) => show(client, out, &id).await,
         Some(One::Events { id }) => events(client, out, &id).await,
+        Some(One::Webhook { id, again }) => webhook(client, out, &id, again).await,
     }
 }
 
@@ -151,6 +161,10 @@ async fn show(client: &Client, out: &Out, id: &str) -> Result<(), Error> {
         }
     }
     rows.push(("attempts", tries(&job)));
+    if let Value::Object(webhook) = &job["webhook"] {
+        let text = |name| webhook.get(name).filter(|value| !value.is_null()).map_or_else(String::new, plain);
+        rows.push(("webhook", format!("{} {} {}", text("state"), text("url"), text("last_error")).trim_end().to_owned()));
+    }
     if let Some(ahead) = job["position"].as_u64() {
         rows.push(("ahead", ahead.to_string()));
     }
@@ -196,6 +210,18 @@ async fn events(client: &Client, out: &Out, id: &str) -> Result<(), Error> {
         table.row(vec![plain(&event["time"]), plain(&event["seq"]), plain(&event["event"]), details(event)]);
     }
     table.print(out)
+}
+
+async fn webhook(client: &Client, out: &Out, id: &str, again: bool) -> Result<(), Error> {
+    let path = ["jobs", id, "webhook"];
+    let body = if again { client.post(&path, Vec::new(), None).await? } else { client.get(&path, &[]).await? };
+    if out.json {
+        return out.answer(&body);
+    }
+    let found = client::json(&body)?;
+    let names = ["url", "state", "event", "message_id", "attempts", "last_error", "next_at", "delivered_at"];
+    let rows: Vec<_> = names.into_iter().filter(|name| !found[*name].is_null()).map(|name| (name, plain(&found[name]))).collect();
+    out.text(&pairs(&rows))
 }
 
 pub(super) async fn cancel(client: &Client, out: &Out, args: &CancelArgs) -> Result<(), Error> {

@@ -17,6 +17,7 @@ pub mod secret;
 mod sections;
 pub mod units;
 mod validate;
+mod webhooks;
 
 #[cfg(test)]
 mod tests;
@@ -40,6 +41,7 @@ pub use prices::{Power, Price, Prices};
 pub use secret::SecretRef;
 pub use sections::{Batch, Bounds, Durability, Key, KeySecret, Log, Queue, Retries, Shim, ShimLeave};
 pub use units::{parse_duration, parse_listen};
+pub use webhooks::Webhooks;
 
 use crate::core::{decide, schedule};
 use place::Places;
@@ -69,6 +71,7 @@ pub struct Config {
     pub log: Log,
     pub limits: Bounds,
     pub prices: Prices,
+    pub webhooks: Webhooks,
     /// As [`Config::transport`] where absent.
     #[serde(rename = "transport")]
     chosen: Option<Transport>,
@@ -112,6 +115,7 @@ impl Default for Config {
             log: Log::default(),
             limits: Bounds::default(),
             prices: Prices::default(),
+            webhooks: Webhooks::default(),
             chosen: None,
             nats: None,
             worker: Worker::default(),

@@ -108,6 +108,8 @@ impl Config {
             ("log.retain", log.retain.unwrap_or(Duration::MAX)),
             ("limits.header_timeout", limits.header_timeout),
             ("limits.body_timeout", limits.body_timeout),
+            ("webhooks.timeout", self.webhooks.timeout),
+            ("webhooks.backoff", self.webhooks.backoff),
         ] {
             some(path, duration)?;
         }

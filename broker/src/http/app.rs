@@ -16,6 +16,7 @@ use crate::core::decide::{Command, Policy, Rejection, decide};
 use crate::core::policy::Catalog;
 use crate::engine::{Ended, Handle, NewJob, Page, Refusal, View};
 use crate::fleet::Registry;
+use crate::hooks::Hooks;
 use crate::log::{LogReader, Record};
 use crate::readmodel::{self, ReadModel};
 
@@ -43,6 +44,7 @@ pub struct App {
     pub reader: Arc<dyn LogReader>,
     pub readmodel: ReadModel,
     pub blobs: Blobs,
+    pub hooks: Hooks,
     pub live: RwLock<Arc<LiveConfig>>,
     pub clock: fn() -> Timestamp,
     pub max_body: u64,

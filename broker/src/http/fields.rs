@@ -57,6 +57,8 @@ pub(crate) struct Fields<'a> {
     pub(crate) metadata: Option<&'a RawValue>,
     #[serde(default)]
     pub(crate) tags: Option<Vec<String>>,
+    #[serde(borrow, default)]
+    pub(crate) webhook: Option<&'a RawValue>,
 }
 
 #[derive(Debug, Deserialize)]

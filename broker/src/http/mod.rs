@@ -7,6 +7,7 @@ mod assemble;
 mod encode;
 mod error;
 mod fields;
+mod hooks;
 mod intake;
 mod jobs;
 mod models;
@@ -21,6 +22,7 @@ mod wait;
 mod workers;
 
 pub use app::{App, LiveConfig};
+pub(crate) use hooks::Jobs;
 pub use server::{Limits, serve};
 
 use std::sync::Arc;

@@ -68,6 +68,17 @@ pub(crate) async fn metrics(app: &App) -> Result<Response, Error> {
     for gate in Gate::ALL {
         text.line("pullyard_batch_hours", &format!("{{gate=\"{}\"}}", gate.as_str()), u64::from(gate == stats.batch));
     }
+    let hooks = app.hooks.counts();
+    text.gauge("pullyard_webhooks_waiting", "Ends that somebody is to be told of.", hooks.waiting);
+    text.gauge("pullyard_webhooks_pending", "Messages that have yet to be delivered.", hooks.pending);
+    for (name, help, value) in [
+        ("pullyard_webhooks_delivered_total", "Messages delivered since the start.", hooks.delivered),
+        ("pullyard_webhook_attempts_failed_total", "Attempts to deliver one that failed since the start.", hooks.failed_attempts),
+        ("pullyard_webhooks_given_up_total", "Messages given up since the start.", hooks.given_up),
+    ] {
+        text.head(name, help, "counter");
+        text.line(name, "", value);
+    }
     let of = |f: fn(&LaneStats) -> u64| stats.lanes.iter().map(|l| (labels(l), f(l))).collect::<Vec<_>>();
     for (name, help, values) in [
         ("pullyard_lane_waiting", "Jobs that wait for their turn.", of(|l| l.waiting as u64)),

@@ -10,7 +10,7 @@ use pullyard_schemas::job::Kind;
 use super::arrive::{Unread, authorize};
 use super::error::Error;
 use super::server::Limits;
-use super::{App, jobs, models, openai, ops, route, usage, workers};
+use super::{App, hooks, jobs, models, openai, ops, route, usage, workers};
 use crate::core::nearest::suggest;
 
 /// Every route.
@@ -40,6 +40,8 @@ pub(super) async fn dispatch(app: Arc<App>, request: HttpRequest<Incoming>, segm
         (_, ["v1", "jobs", id]) if read => jobs::get(app, id).await,
         (_, ["v1", "jobs", id, "events"]) if read => jobs::events(app, id).await,
         (_, ["v1", "jobs", id, "stream"]) if read => jobs::stream(app, id, &unread.headers).await,
+        (_, ["v1", "jobs", id, "webhook"]) if read => hooks::get(&app, id).await,
+        (&Method::POST, ["v1", "jobs", id, "webhook"]) => hooks::again(&app, id).await,
         (_, ["v1", "workers"]) if read => Ok(workers::list(&app)),
         (_, ["v1", "usage"]) if read => usage::get(app, parse_query(query)?).await,
         (&Method::POST, ["v1", "chat", "completions"]) => openai::create(app, unread.read(limit).await?, Kind::Chat).await,
@@ -66,7 +68,7 @@ pub(super) async fn dispatch(app: Arc<App>, request: HttpRequest<Incoming>, segm
         (_, ["v1", "chat", "completions"] | ["v1", "completions" | "embeddings" | "route"] | ["v1", "jobs", _, "cancel" | "requeue"]) => {
             Err(Error::method("POST"))
         }
-        (_, ["v1", "jobs"]) => Err(Error::method("GET, HEAD, POST")),
+        (_, ["v1", "jobs"] | ["v1", "jobs", _, "webhook"]) => Err(Error::method("GET, HEAD, POST")),
         (
             _,
             ["v1", "jobs", _] | ["v1", "jobs", _, "events" | "stream"] | ["v1", "models", ..] | ["v1", "usage" | "workers"] | ["metrics"],

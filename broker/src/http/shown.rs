@@ -7,6 +7,7 @@ use bytes::Bytes;
 use pullyard_schemas::job::{Decision, Job, Kind, Outcome, State};
 use pullyard_schemas::{Band, Failure, JobId, Scope, Timestamp, Usage};
 use serde::{Serialize, Serializer};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::engine::View;
@@ -57,6 +58,9 @@ struct Queue<'a> {
     expected_start_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<&'a RawValue>,
+    /// How whoever wants to know of its end is told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    webhook: Option<Value>,
 }
 
 /// As RFC 3339 says it, in UTC.
@@ -113,9 +117,9 @@ impl<'a> Shown<'a> {
     }
 
     /// With its place in the queue, and with its result where it has one.
-    pub(crate) fn whole(view: &'a View, result: &'a Bytes) -> Self {
+    pub(crate) fn whole(view: &'a View, result: &'a Bytes, webhook: Option<Value>) -> Self {
         let result = serde_json::from_slice(result).ok();
         let expected_start_ms = view.expected_start.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX));
-        Self { queue: Some(Queue { position: view.ahead, expected_start_ms, result }), ..Self::of(&view.job) }
+        Self { queue: Some(Queue { position: view.ahead, expected_start_ms, result, webhook }), ..Self::of(&view.job) }
     }
 }

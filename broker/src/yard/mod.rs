@@ -36,6 +36,7 @@ use crate::blobs::Blobs;
 use crate::config::{self, Config, Durability, ShimLeave, Transport};
 use crate::engine::{self, OutputHub};
 use crate::fleet::{self, Known, Registry};
+use crate::hooks::Hooks;
 use crate::http::{self, App, LiveConfig};
 use crate::log::{self, EventLog, FileLog};
 use crate::readmodel::{self, ReadModel};
@@ -145,6 +146,9 @@ impl Yard {
             own_workers,
         };
         let (handle, task) = engine::start(parts, options, end, incoming)?;
+        let hooks_dir = dir.join("hooks");
+        let (hooks, telling) = Hooks::open(&hooks_dir, config.webhooks.settings(&env)?, wall_clock)
+            .map_err(|source| Error::Data { dir: hooks_dir, source })?;
         let (discovered_now, discovered) = watch::channel(false);
         let app = Arc::new(App {
             engine: handle,
@@ -152,6 +156,7 @@ impl Yard {
             reader,
             readmodel: read_model,
             blobs,
+            hooks,
             live: RwLock::new(Arc::new(live_config(&config, env)?)),
             clock: wall_clock,
             max_body: config.limits.body,
@@ -166,6 +171,7 @@ impl Yard {
             crew.configure(&config, env)?;
         }
         upkeep::spawn(&app, config.log.retain);
+        telling.start(Arc::new(http::Jobs(Arc::downgrade(&app))));
         Ok(Self { app, crew, reached, _following: following, engine: task, config, env })
     }
 
@@ -188,6 +194,7 @@ impl Yard {
     /// When a secret or a URL in it is wrong; then the old one stays in force as a whole.
     pub fn reload(&mut self, mut config: Config) -> Result<(), Error> {
         let live = live_config(&config, self.env)?;
+        let webhooks = config.webhooks.settings(&self.env)?;
         let waits = self.keep_what_is_built_in(&mut config);
         if !waits.is_empty() {
             tracing::warn!("changed in the configuration, and in force after a restart: {}", waits.join(", "));
@@ -198,6 +205,7 @@ impl Yard {
             tracing::warn!("a broker that had no `backends` of its own at its start serves them after a restart");
         }
         self.app.engine.configure(config.policy(), config.schedule());
+        self.app.hooks.configure(webhooks);
         self.app.update(|now| {
             let (models, attempt_timeout_ms) = (std::mem::take(&mut now.catalog.models), now.attempt_timeout_ms);
             *now = LiveConfig { attempt_timeout_ms, ..live };
@@ -267,6 +275,7 @@ impl Yard {
 /// When a secret cannot be found or a URL is none.
 pub fn check(config: &Config, env: Env) -> Result<(), Error> {
     live_config(config, env)?;
+    config.webhooks.settings(&env)?;
     if let Some(nats) = &config.nats {
         nats.login(&env)?;
     }
