@@ -2,6 +2,7 @@
 
 pub mod batch_hours;
 pub mod classify;
+pub mod cron;
 pub mod decide;
 pub mod hours;
 mod line;
