@@ -6,6 +6,7 @@
 //! - [`fleet`]: the workers as the broker sees them.
 //! - [`hooks`]: tells whoever wants to know of an end, until it has heard.
 //! - [`http`]: the APIs. [`cli`]: the command line. [`config`]: the file.
+//! - [`schedules`]: jobs that recur.
 //! - [`yard`]: puts them together in one process.
 //!
 //! `ARCHITECTURE.md` tells the flow of a request, the invariants, and where each is kept and tested.
@@ -20,4 +21,5 @@ pub mod hooks;
 pub mod http;
 pub mod log;
 pub mod readmodel;
+pub mod schedules;
 pub mod yard;

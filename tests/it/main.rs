@@ -16,6 +16,7 @@ mod limits;
 mod misbehave;
 mod overnight;
 mod promises;
+mod schedules;
 mod shim;
 mod spill;
 mod standstill;

@@ -14,6 +14,7 @@ mod nats;
 mod out;
 mod ready;
 mod route;
+mod schedules;
 mod serve;
 mod sse;
 mod submit;
@@ -121,6 +122,8 @@ pub enum ClientCommand {
     Usage(UsageArgs),
     /// List the workers and their backends
     Workers(WorkersArgs),
+    /// List what recurs, and what came of it
+    Schedules,
     /// Say where a request would go and why, without sending it there
     Route(Box<RouteArgs>),
     /// Ask whether the broker takes jobs; needs no key
@@ -214,6 +217,7 @@ async fn dispatch(global: &Global, out: &Out, command: ClientCommand) -> Result<
         ClientCommand::Requeue(args) => jobs::requeue(&client()?, out, &args).await,
         ClientCommand::Usage(args) => usage::run(&client()?, out, &args).await,
         ClientCommand::Workers(args) => workers::run(&client()?, out, &args).await,
+        ClientCommand::Schedules => schedules::run(&client()?, out).await,
         ClientCommand::Route(args) => route::run(&client()?, out, *args).await,
         ClientCommand::Ready => ready::run(&client()?, out).await,
         ClientCommand::Log(args) => log::run(out, args).await,

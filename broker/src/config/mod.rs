@@ -13,6 +13,7 @@ mod error;
 mod fleet;
 mod place;
 pub mod prices;
+mod schedules;
 pub mod secret;
 mod sections;
 pub mod units;
@@ -38,6 +39,7 @@ pub use discover::discover;
 pub use error::{Error, Place};
 pub use fleet::{Auth, Nats, Role, Storage, Tls, Transport, Worker, as_worker_name, check_server, parse_prefix, parse_worker_name};
 pub use prices::{Power, Price, Prices};
+pub use schedules::Schedule;
 pub use secret::SecretRef;
 pub use sections::{Batch, Bounds, Durability, Key, KeySecret, Log, Queue, Retries, Shim, ShimLeave};
 pub use units::{parse_duration, parse_listen};
@@ -72,6 +74,7 @@ pub struct Config {
     pub limits: Bounds,
     pub prices: Prices,
     pub webhooks: Webhooks,
+    pub schedules: Vec<Schedule>,
     /// As [`Config::transport`] where absent.
     #[serde(rename = "transport")]
     chosen: Option<Transport>,
@@ -116,6 +119,7 @@ impl Default for Config {
             limits: Bounds::default(),
             prices: Prices::default(),
             webhooks: Webhooks::default(),
+            schedules: Vec::new(),
             chosen: None,
             nats: None,
             worker: Worker::default(),

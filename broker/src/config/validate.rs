@@ -24,6 +24,7 @@ impl Config {
         for (i, backend) in self.backends.iter().enumerate() {
             check_backend(backend, &format!("backends[{i}]"))?;
         }
+        self.check_schedules()?;
         self.check_names()?;
         self.check_numbers()?;
         self.check_nats()
@@ -66,6 +67,24 @@ impl Config {
             }
             if at == name {
                 return Err(Fault::new(path, "this alias leads back to itself; say the name of a model"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_schedules(&self) -> Result<(), Fault> {
+        unique("schedules", self.schedules.iter().map(|schedule| &schedule.name))?;
+        for (i, schedule) in self.schedules.iter().enumerate() {
+            let path = format!("schedules[{i}]");
+            if schedule.request.is_some() == schedule.file.is_some() {
+                return Err(Fault::new(path, "a schedule has either a `request` or a `file` that has it"));
+            }
+            if let Some(key) = schedule.key.as_ref().filter(|key| !self.keys.iter().any(|known| known.name == **key)) {
+                return Err(Fault::new(format!("{path}.key"), format!("there is no key {} in `keys`", quoted(key))));
+            }
+            if let Err(why) = schedule.recurring() {
+                let field = if schedule.file.is_some() { "file" } else { "request" };
+                return Err(Fault::new(format!("{path}.{field}"), why));
             }
         }
         Ok(())

@@ -19,6 +19,7 @@ use crate::fleet::Registry;
 use crate::hooks::Hooks;
 use crate::log::{LogReader, Record};
 use crate::readmodel::{self, ReadModel};
+use crate::schedules::Schedules;
 
 /// What a reload or a newly found model replaces, as a whole.
 #[derive(Clone, Debug)]
@@ -45,6 +46,7 @@ pub struct App {
     pub readmodel: ReadModel,
     pub blobs: Blobs,
     pub hooks: Hooks,
+    pub schedules: Schedules,
     pub live: RwLock<Arc<LiveConfig>>,
     pub clock: fn() -> Timestamp,
     pub max_body: u64,

@@ -15,6 +15,7 @@ mod openai;
 mod ops;
 mod route;
 mod routes;
+mod schedules;
 mod server;
 mod shown;
 mod usage;
@@ -23,6 +24,7 @@ mod workers;
 
 pub use app::{App, LiveConfig};
 pub(crate) use hooks::Jobs;
+pub(crate) use schedules::Recurrences;
 pub use server::{Limits, serve};
 
 use std::sync::Arc;

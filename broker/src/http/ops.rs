@@ -71,7 +71,11 @@ pub(crate) async fn metrics(app: &App) -> Result<Response, Error> {
     let hooks = app.hooks.counts();
     text.gauge("pullyard_webhooks_waiting", "Ends that somebody is to be told of.", hooks.waiting);
     text.gauge("pullyard_webhooks_pending", "Messages that have yet to be delivered.", hooks.pending);
+    let schedules = app.schedules.counts();
     for (name, help, value) in [
+        ("pullyard_schedules_fired_total", "Recurring jobs submitted since the start.", schedules.fired),
+        ("pullyard_schedules_skipped_total", "Times of schedules that were skipped since the start.", schedules.skipped),
+        ("pullyard_schedules_failed_total", "Recurring jobs that were refused since the start.", schedules.failed),
         ("pullyard_webhooks_delivered_total", "Messages delivered since the start.", hooks.delivered),
         ("pullyard_webhook_attempts_failed_total", "Attempts to deliver one that failed since the start.", hooks.failed_attempts),
         ("pullyard_webhooks_given_up_total", "Messages given up since the start.", hooks.given_up),

@@ -10,7 +10,7 @@ use pullyard_schemas::job::Kind;
 use super::arrive::{Unread, authorize};
 use super::error::Error;
 use super::server::Limits;
-use super::{App, hooks, jobs, models, openai, ops, route, usage, workers};
+use super::{App, hooks, jobs, models, openai, ops, route, schedules, usage, workers};
 use crate::core::nearest::suggest;
 
 /// Every route.
@@ -43,6 +43,10 @@ pub(super) async fn dispatch(app: Arc<App>, request: HttpRequest<Incoming>, segm
         (_, ["v1", "jobs", id, "webhook"]) if read => hooks::get(&app, id).await,
         (&Method::POST, ["v1", "jobs", id, "webhook"]) => hooks::again(&app, id).await,
         (_, ["v1", "workers"]) if read => Ok(workers::list(&app)),
+        (_, ["v1", "schedules"]) if read => {
+            parse_query::<NoQuery>(query)?;
+            Ok(schedules::list(&app).await)
+        }
         (_, ["v1", "usage"]) if read => usage::get(app, parse_query(query)?).await,
         (&Method::POST, ["v1", "chat", "completions"]) => openai::create(app, unread.read(limit).await?, Kind::Chat).await,
         (&Method::POST, ["v1", "completions"]) => openai::create(app, unread.read(limit).await?, Kind::Completion).await,
@@ -71,7 +75,11 @@ pub(super) async fn dispatch(app: Arc<App>, request: HttpRequest<Incoming>, segm
         (_, ["v1", "jobs"] | ["v1", "jobs", _, "webhook"]) => Err(Error::method("GET, HEAD, POST")),
         (
             _,
-            ["v1", "jobs", _] | ["v1", "jobs", _, "events" | "stream"] | ["v1", "models", ..] | ["v1", "usage" | "workers"] | ["metrics"],
+            ["v1", "jobs", _]
+            | ["v1", "jobs", _, "events" | "stream"]
+            | ["v1", "models", ..]
+            | ["v1", "schedules" | "usage" | "workers"]
+            | ["metrics"],
         ) => Err(Error::method("GET, HEAD")),
         _ => Err(Error::not_found(format!("there is nothing at {:?}", parts.uri.path().chars().take(200).collect::<String>()))),
     }

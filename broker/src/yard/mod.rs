@@ -40,6 +40,7 @@ use crate::hooks::Hooks;
 use crate::http::{self, App, LiveConfig};
 use crate::log::{self, EventLog, FileLog};
 use crate::readmodel::{self, ReadModel};
+use crate::schedules::{Recurring, Schedules};
 use crew::Crew;
 use link::BrokerLink;
 
@@ -149,6 +150,7 @@ impl Yard {
         let hooks_dir = dir.join("hooks");
         let (hooks, telling) = Hooks::open(&hooks_dir, config.webhooks.settings(&env)?, wall_clock)
             .map_err(|source| Error::Data { dir: hooks_dir, source })?;
+        let (schedules, recurring) = Schedules::new(dir.join("schedules.json"), recurring(&config), wall_clock);
         let (discovered_now, discovered) = watch::channel(false);
         let app = Arc::new(App {
             engine: handle,
@@ -157,6 +159,7 @@ impl Yard {
             readmodel: read_model,
             blobs,
             hooks,
+            schedules,
             live: RwLock::new(Arc::new(live_config(&config, env)?)),
             clock: wall_clock,
             max_body: config.limits.body,
@@ -171,6 +174,7 @@ impl Yard {
             crew.configure(&config, env)?;
         }
         upkeep::spawn(&app, config.log.retain);
+        recurring.start(Arc::new(http::Recurrences(Arc::downgrade(&app))));
         telling.start(Arc::new(http::Jobs(Arc::downgrade(&app))));
         Ok(Self { app, crew, reached, _following: following, engine: task, config, env })
     }
@@ -206,6 +210,7 @@ impl Yard {
         }
         self.app.engine.configure(config.policy(), config.schedule());
         self.app.hooks.configure(webhooks);
+        self.app.schedules.configure(recurring(&config));
         self.app.update(|now| {
             let (models, attempt_timeout_ms) = (std::mem::take(&mut now.catalog.models), now.attempt_timeout_ms);
             *now = LiveConfig { attempt_timeout_ms, ..live };
@@ -281,6 +286,15 @@ pub fn check(config: &Config, env: Env) -> Result<(), Error> {
     }
     let worker = config.worker_id(&machine(env));
     config.backends.iter().try_for_each(|backend| backhaul::Backhaul::new(backend, &config.prices, &worker, env).map(drop))
+}
+
+/// What recurs. A request that has gone since the file was checked is told, and does not recur.
+fn recurring(config: &Config) -> Vec<Recurring> {
+    let read = |schedule: &config::Schedule| {
+        let told = |why: &String| tracing::warn!(schedule = %schedule.name, why, "a schedule has no request");
+        schedule.recurring().inspect_err(told).ok()
+    };
+    config.schedules.iter().filter_map(read).collect()
 }
 
 /// What this machine is called.
