@@ -116,3 +116,40 @@ async fn what_lies_on_a_lane_in_a_fleet_when_the_window_closes_is_taken_back() {
     assert_eq!((client.job(&offered).await["state"].clone(), model.times("offered")), (json!("queued"), 0));
     model.release(1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_told_when_all_will_be_done_as_soon_as_the_pace_is_known() {
+    let model = FakeModel::start().await.usually(Behaviour::after(200));
+    let broker = TestBroker::with(yaml(&model, 1, "{}")).await;
+    let client = broker.client();
+    model.then([Behaviour::hold(0)]);
+    let first = client.submit(&batch("first")).await;
+    client.job_in(&first, "running").await;
+    let waiting = client.submit(&batch("waiting")).await;
+    let lane = async || {
+        let queue = client.get("/v1/queue").await.expect(200).json();
+        queue["data"].as_array().unwrap().iter().find(|lane| lane["target"] == "m" && lane["scope"] == "any").cloned().unwrap()
+    };
+    assert_eq!((&lane().await["attempt_ms"], &client.job(&waiting).await["expected_end_ms"]), (&Value::Null, &Value::Null));
+    model.release(1);
+    client.job_in(&waiting, "completed").await;
+
+    model.from_now_on(Behaviour::hold(0));
+    let mut last = String::new();
+    for n in 0..20 {
+        last = client.submit(&batch(&n.to_string())).await;
+    }
+    let lane = until("one that runs and one that is next", async || {
+        Some(lane().await).filter(|lane| lane["running"] == 1 && lane["offered"] == 1)
+    })
+    .await;
+    let job = client.job(&last).await;
+    assert_eq!((&lane["waiting"]["batch"], &job["position"]), (&json!(18), &json!(18)));
+    // Twenty attempts, one after the other; each is told in whole milliseconds.
+    let (all, pace) = (lane["expected_end_ms"]["batch"].as_u64().unwrap(), lane["attempt_ms"].as_u64().unwrap());
+    assert!(pace > 0 && (20 * pace..20 * (pace + 1)).contains(&all), "{lane}");
+    assert!(job["expected_end_ms"].as_u64().unwrap().abs_diff(all) <= 1, "{job}");
+    let table = String::from_utf8(broker.run(&["queue"]).await.stdout).unwrap();
+    assert!(table.contains("DONE IN") && table.lines().any(|line| line.starts_with('m')), "{table}");
+    model.release(20);
+}

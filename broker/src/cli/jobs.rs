@@ -168,6 +168,11 @@ async fn show(client: &Client, out: &Out, id: &str) -> Result<(), Error> {
     if let Some(ahead) = job["position"].as_u64() {
         rows.push(("ahead", ahead.to_string()));
     }
+    for (shown, name) in [("starts in", "expected_start_ms"), ("done in", "expected_end_ms")] {
+        if let Some(ms) = job[name].as_i64() {
+            rows.push((shown, format!("about {}", span(ms / 1000))));
+        }
+    }
     if let Value::Object(decision) = &job["decision"] {
         let text = |name| decision.get(name).map_or_else(String::new, plain);
         rows.push(("routed by", format!("{}: {}", text("rule"), text("reason"))));

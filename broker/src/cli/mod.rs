@@ -12,6 +12,7 @@ mod logread;
 mod messages;
 mod nats;
 mod out;
+mod queue;
 mod ready;
 mod route;
 mod schedules;
@@ -122,6 +123,8 @@ pub enum ClientCommand {
     Usage(UsageArgs),
     /// List the workers and their backends
     Workers(WorkersArgs),
+    /// Show what waits, and when it will be done
+    Queue,
     /// List what recurs, and what came of it
     Schedules,
     /// Say where a request would go and why, without sending it there
@@ -217,6 +220,7 @@ async fn dispatch(global: &Global, out: &Out, command: ClientCommand) -> Result<
         ClientCommand::Requeue(args) => jobs::requeue(&client()?, out, &args).await,
         ClientCommand::Usage(args) => usage::run(&client()?, out, &args).await,
         ClientCommand::Workers(args) => workers::run(&client()?, out, &args).await,
+        ClientCommand::Queue => queue::run(&client()?, out).await,
         ClientCommand::Schedules => schedules::run(&client()?, out).await,
         ClientCommand::Route(args) => route::run(&client()?, out, *args).await,
         ClientCommand::Ready => ready::run(&client()?, out).await,

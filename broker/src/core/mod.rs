@@ -4,6 +4,7 @@ pub mod batch_hours;
 pub mod classify;
 pub mod cron;
 pub mod decide;
+pub mod estimate;
 pub mod hours;
 mod line;
 pub mod nearest;

@@ -255,11 +255,16 @@ impl Schedule {
         self.lanes.ids.get(lane).and_then(|id| self.yards.get(*id as usize)).map_or(0, |yard| yard.waiting)
     }
 
-    /// How many of them are batch jobs.
+    /// How many of them are of each band.
+    #[must_use]
+    pub fn waiting_by_band(&self, lane: &Lane) -> [usize; 3] {
+        let yard = self.lanes.ids.get(lane).and_then(|id| self.yards.get(*id as usize));
+        yard.map_or([0; 3], |yard| yard.bands.each_ref().map(|track| track.waiting))
+    }
+
     #[must_use]
     pub fn waiting_batch(&self, lane: &Lane) -> usize {
-        let yard = self.lanes.ids.get(lane).and_then(|id| self.yards.get(*id as usize));
-        yard.map_or(0, |yard| yard.bands[Band::Batch as usize].waiting)
+        self.waiting_by_band(lane)[Band::Batch as usize]
     }
 
     /// Whether a job waits that goes before batch jobs by its band.

@@ -64,6 +64,16 @@ pub struct View {
     /// Jobs that go before it, when it waits.
     pub ahead: Option<usize>,
     pub expected_start: Option<Duration>,
+    /// When it may be done, if it is done with the next attempt.
+    pub expected_end: Option<Duration>,
+}
+
+impl View {
+    /// One for which there is nothing to wait.
+    #[must_use]
+    pub fn resting(job: Arc<Job>) -> Self {
+        Self { job, ahead: None, expected_start: None, expected_end: None }
+    }
 }
 
 /// Which live jobs are wanted, and how many at the most.

@@ -51,8 +51,12 @@ pub struct Counters {
 pub struct LaneStats {
     pub lane: Lane,
     pub waiting: usize,
-    /// Of those that wait, how many are batch jobs.
-    pub waiting_batch: usize,
+    /// Of those that wait, how many are of each band.
+    pub waiting_by_band: [usize; 3],
+    /// What an attempt takes on average; nothing where that is not known.
+    pub pace: Option<Duration>,
+    /// How long until all that waits in each band is done.
+    pub expected_end: [Option<Duration>; 3],
     pub offered: usize,
     pub running: usize,
     pub slots: usize,
@@ -86,6 +90,13 @@ pub(super) struct LaneState {
     pub(super) spilled: HashSet<JobId>,
     /// Moving average of an attempt, in milliseconds; of a local one where there is a choice.
     pub(super) mean_ms: f64,
+}
+
+/// How many go before a job, and when it may start and be done.
+pub(super) struct Outlook {
+    pub(super) ahead: Option<usize>,
+    pub(super) start: Option<Duration>,
+    pub(super) end: Option<Duration>,
 }
 
 impl LaneState {
@@ -148,8 +159,8 @@ impl Engine {
         true
     }
 
-    /// How many go before a waiting job, and when it may start. What is offered goes before what still waits here.
-    pub(super) fn outlook(&self, job: &Job) -> (Option<usize>, Option<Duration>) {
+    /// What is offered goes before what still waits here.
+    pub(super) fn outlook(&self, job: &Job) -> Outlook {
         let lane = job.lane();
         let state = self.lanes.get(&lane);
         let behind = |position: Position| position.ahead + state.map_or(0, |s| s.offered);
@@ -178,7 +189,13 @@ impl Engine {
             };
             self.by_the_clock(job, queue, wait?, (self.clock)())
         });
-        (ahead, start)
+        let pace = Some(self.pace(&lane)).filter(|pace| !pace.is_zero());
+        let end = match &job.state {
+            // Of one that takes longer than others nothing is known.
+            State::Running { lease } => pace.and_then(|pace| pace.checked_sub((self.clock)().since(lease.since))),
+            _ => start.zip(pace).map(|(start, pace)| start + pace),
+        };
+        Outlook { ahead, start, end }
     }
 
     /// How long an attempt takes here; zero where nothing is known.

@@ -96,7 +96,7 @@ impl App {
         }
         let model = self.readmodel.clone();
         match blocking(move || model.job(id)).await? {
-            Some(job) => Ok(View { job: Arc::new(job), ahead: None, expected_start: None }),
+            Some(job) => Ok(View::resting(Arc::new(job))),
             // It may be one that waits for the next start, or one that nothing can be promised of now.
             None if self.engine.has_stopped() => Err(Error::stopping()),
             None if let Some(why) = self.engine.stalled() => Err(Refusal::Stalled(why).into()),

@@ -88,7 +88,7 @@ pub(crate) async fn cancel(app: Arc<App>, id: &str) -> Result<Response, Error> {
         Ok(job) => {
             // Nobody awaits the end of one that was parked.
             app.hooks.await_end(id);
-            View { job, ahead: None, expected_start: None }
+            View::resting(job)
         }
         // A repeat is no mistake; another end is.
         Err(Rejection::Ended("cancelled")) => app.find(id).await?,

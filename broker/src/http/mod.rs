@@ -13,6 +13,7 @@ mod jobs;
 mod models;
 mod openai;
 mod ops;
+mod queue;
 mod route;
 mod routes;
 mod schedules;

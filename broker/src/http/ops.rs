@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use axum::body::Body;
 use axum::response::Response;
 use hyper::StatusCode;
+use pullyard_schemas::Band;
 use pullyard_schemas::fleet::{BackendCard, Mode};
 use serde_json::json;
 
@@ -86,7 +87,11 @@ pub(crate) async fn metrics(app: &App) -> Result<Response, Error> {
     let of = |f: fn(&LaneStats) -> u64| stats.lanes.iter().map(|l| (labels(l), f(l))).collect::<Vec<_>>();
     for (name, help, values) in [
         ("pullyard_lane_waiting", "Jobs that wait for their turn.", of(|l| l.waiting as u64)),
-        ("pullyard_lane_waiting_batch", "Of those that wait, jobs of the batch band.", of(|l| l.waiting_batch as u64)),
+        (
+            "pullyard_lane_waiting_batch",
+            "Of those that wait, jobs of the batch band.",
+            of(|l| l.waiting_by_band[Band::Batch as usize] as u64),
+        ),
         ("pullyard_lane_offered", "Jobs on the lane that nobody has started.", of(|l| l.offered as u64)),
         ("pullyard_lane_running", "Attempts that run.", of(|l| l.running as u64)),
         ("pullyard_lane_slots", "Attempts that the backends can carry.", of(|l| l.slots as u64)),

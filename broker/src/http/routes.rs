@@ -10,7 +10,7 @@ use pullyard_schemas::job::Kind;
 use super::arrive::{Unread, authorize};
 use super::error::Error;
 use super::server::Limits;
-use super::{App, hooks, jobs, models, openai, ops, route, schedules, usage, workers};
+use super::{App, hooks, jobs, models, openai, ops, queue, route, schedules, usage, workers};
 use crate::core::nearest::suggest;
 
 /// Every route.
@@ -43,6 +43,10 @@ pub(super) async fn dispatch(app: Arc<App>, request: HttpRequest<Incoming>, segm
         (_, ["v1", "jobs", id, "webhook"]) if read => hooks::get(&app, id).await,
         (&Method::POST, ["v1", "jobs", id, "webhook"]) => hooks::again(&app, id).await,
         (_, ["v1", "workers"]) if read => Ok(workers::list(&app)),
+        (_, ["v1", "queue"]) if read => {
+            parse_query::<NoQuery>(query)?;
+            queue::get(&app).await
+        }
         (_, ["v1", "schedules"]) if read => {
             parse_query::<NoQuery>(query)?;
             Ok(schedules::list(&app).await)
@@ -78,7 +82,7 @@ pub(super) async fn dispatch(app: Arc<App>, request: HttpRequest<Incoming>, segm
             ["v1", "jobs", _]
             | ["v1", "jobs", _, "events" | "stream"]
             | ["v1", "models", ..]
-            | ["v1", "schedules" | "usage" | "workers"]
+            | ["v1", "queue" | "schedules" | "usage" | "workers"]
             | ["metrics"],
         ) => Err(Error::method("GET, HEAD")),
         _ => Err(Error::not_found(format!("there is nothing at {:?}", parts.uri.path().chars().take(200).collect::<String>()))),
