@@ -89,6 +89,10 @@ impl Engine {
 
     /// When a job may start that would start after this wait if it had no time of its own and no hours.
     pub(super) fn by_the_clock(&self, job: &Job, ahead: usize, wait: Duration, now: Timestamp) -> Option<Duration> {
+        if self.offered.contains_key(&job.id) {
+            // Its time has come.
+            return Some(wait);
+        }
         let from = match job.state {
             // What is there now will have been done by then, or it is what it waits for.
             State::Deferred { until } => wait.max(until.since(now)),

@@ -129,6 +129,8 @@ async fn outside_its_window_a_batch_has_what_is_idle_on_all_that_the_server_does
     start(&rig, &*begun[0]).await;
     assert_eq!(rig.handle.stats().await.unwrap().lanes.iter().map(|lane| lane.offered + lane.running).sum::<usize>(), 3);
 
+    assert_eq!(expected(&rig, batch[2]).await, Some(Duration::ZERO), "it is offered");
+
     // A person comes, on the other model: the newest offer makes room for the next one.
     let person = submit(&rig, "b", Band::Interactive).await;
     rig.handle.stats().await;
