@@ -19,13 +19,17 @@ use crate::core::nearest::suggest;
 use crate::engine::{Accepted, NewJob};
 use crate::hooks::{Document, Found, Soon, Subjects, Unheard, Webhook, target};
 
-/// What can become of a job.
+/// What can become of a job, or of a batch.
 const EVENTS: [&str; 4] = ["completed", "failed", "cancelled", "expired"];
 
 /// Who is to be told, as the request says it: an address, or an object with one.
 pub(crate) fn wanted(app: &App, fields: &Fields<'_>) -> Result<Option<Webhook>, Error> {
-    let Some(raw) = fields.webhook.map(RawValue::get).filter(|raw| *raw != "null") else { return Ok(None) };
-    let object = match serde_json::from_str(raw).unwrap_or_default() {
+    fields.webhook.filter(|raw| raw.get() != "null").map(|raw| read(app, raw)).transpose()
+}
+
+/// The field's value, checked; what can become of a batch has the same names.
+pub(crate) fn read(app: &App, raw: &RawValue) -> Result<Webhook, Error> {
+    let object = match serde_json::from_str(raw.get()).unwrap_or_default() {
         Value::String(url) => Map::from_iter([("url".to_owned(), Value::String(url))]),
         Value::Object(object) => object,
         other => return Err(must_be("webhook", "an address, or an object such as {\"url\": \"https://…\"}", &other)),
@@ -54,13 +58,13 @@ pub(crate) fn wanted(app: &App, fields: &Fields<'_>) -> Result<Option<Webhook>, 
         Some(Value::Array(list)) => list.iter().enumerate().map(|(at, name)| event(at, name)).collect::<Result<_, _>>()?,
         Some(other) => return Err(must_be("webhook.events", "a list of texts", other)),
     };
-    Ok(Some(Webhook { url: url.as_str().into(), events, result }))
+    Ok(Webhook { url: url.as_str().into(), events, result })
 }
 
 fn event(at: usize, name: &Value) -> Result<Arc<str>, Error> {
     let path = format!("webhook.events[{at}]");
     let Some(text) = name.as_str() else { return Err(must_be(&path, "a text", name)) };
-    let event = text.strip_prefix("job.").unwrap_or(text);
+    let event = text.strip_prefix("job.").or_else(|| text.strip_prefix("batch.")).unwrap_or(text);
     if EVENTS.contains(&event) {
         return Ok(event.into());
     }
