@@ -14,6 +14,7 @@ mod jobs;
 mod large;
 mod limits;
 mod misbehave;
+mod ollama;
 mod overnight;
 mod promises;
 mod schedules;

@@ -19,7 +19,7 @@ use super::fields::MOST_ATTEMPTS;
 use super::intake::{self, Arrival};
 use super::shown::{Shown, Time};
 use super::wait::Frames;
-use super::{App, Request, fields, hooks};
+use super::{App, Request, fields, hooks, reload};
 use crate::config::parse_duration;
 use crate::core::decide::{Command, Rejection};
 use crate::core::nearest::suggest;
@@ -48,6 +48,7 @@ pub(crate) async fn create(app: Arc<App>, request: Request, query: Wait) -> Resu
     };
     let webhook = hooks::wanted(&app, &fields)?;
     let new = intake::new_job(&app, request.body.clone(), &fields, &arrival, app.now())?;
+    let warning = reload::warning(&app, &fields, &new.spec);
     drop(fields);
     let found = match app.repeated(&new).await? {
         Some(id) => app.find(id).await?,
@@ -73,6 +74,9 @@ pub(crate) async fn create(app: Arc<App>, request: Request, query: Wait) -> Resu
     let mut response = show(&app, &found, status).await?;
     if let Ok(location) = HeaderValue::from_str(&format!("/v1/jobs/{id}")) {
         response.headers_mut().insert(LOCATION, location);
+    }
+    if let Some(warning) = warning {
+        response.headers_mut().insert(reload::WARNING, warning);
     }
     Ok(response)
 }
