@@ -44,7 +44,17 @@ const PATHS: [&str; 33] = [
     "/v1/jobs/../../etc/passwd",
 ];
 /// Where bodies are read.
-const INTAKES: [&str; 7] = ["/v1/jobs", "/v1/chat/completions", "/v1/route", "/api/chat", "/api/generate", "/api/embed", "/api/embeddings"];
+const INTAKES: [&str; 9] = [
+    "/v1/jobs",
+    "/v1/chat/completions",
+    "/v1/route",
+    "/v1/messages",
+    "/v1/messages/count_tokens",
+    "/api/chat",
+    "/api/generate",
+    "/api/embed",
+    "/api/embeddings",
+];
 const METHODS: [&str; 9] = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE", "BREW"];
 const FIELDS: [&str; 28] = [
     "model",
@@ -219,9 +229,10 @@ fn judged(sent: &str, body: &[u8], raw: &Raw) {
     let explained = || if ollama { told_in_ollamas_words(&raw.body) } else { errors_are_explained(&raw.body).is_some() };
     match raw.status {
         200..=299 => {}
-        400..=499 | 503 | 501 if head_only => {}
         // What Ollama does with models' files.
         501 if ollama => assert!(explained(), "{}", context()),
+        400..=499 | 501 | 503 | 529 if head_only => {}
+        400..=499 | 529 if sent.contains(" /v1/messages") => assert!(explained_by_anthropic(&raw.body), "{}", context()),
         // A deadline that had passed before the job could run.
         400..=499 | 503 => assert!(explained(), "{}", context()),
         _ => panic!("{}", context()),
@@ -231,6 +242,11 @@ fn judged(sent: &str, body: &[u8], raw: &Raw) {
 fn told_in_ollamas_words(body: &[u8]) -> bool {
     let value: Value = serde_json::from_slice(body).unwrap_or_default();
     value["error"].as_str().is_some_and(|message| !message.is_empty())
+}
+
+fn explained_by_anthropic(body: &[u8]) -> bool {
+    let error: Value = serde_json::from_slice(body).unwrap_or_default();
+    error["type"] == "error" && error["error"]["type"].is_string() && error["error"]["message"].as_str().is_some_and(|m| !m.is_empty())
 }
 
 /// Sends so many requests over connections that are used as long as the broker lets them.

@@ -1,6 +1,7 @@
 //! End-to-end tests against the real binary, one file per scenario.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+mod anthropic;
 mod auth;
 mod cli;
 mod continues;

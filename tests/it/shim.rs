@@ -107,7 +107,7 @@ async fn models_classes_and_auto_can_be_asked_for() {
 
     let list = client.get("/v1/models").await.expect(200).json();
     let ids: Vec<&str> = list["data"].as_array().unwrap().iter().map(|m| m["id"].as_str().unwrap()).collect();
-    assert_eq!(ids, ["big:latest", "small", "deep", "quick", "auto"]);
+    assert_eq!(ids, ["big:latest", "small", "gpt-4", "deep", "quick", "auto"]);
     assert_eq!(client.get("/v1/models/small").await.expect(200).json()["backends"], json!(["b"]));
 
     for (asked, backend) in

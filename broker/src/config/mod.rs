@@ -64,7 +64,7 @@ pub struct Config {
     pub backends: Vec<Backend>,
     /// Names that stand for any one of several models, best first.
     pub classes: BTreeMap<Arc<str>, Vec<Arc<str>>>,
-    /// Names that stand for one model.
+    /// Names, or patterns with `*`, that stand for a model, a class or `auto`.
     pub aliases: BTreeMap<Arc<str>, Arc<str>>,
     pub retries: Retries,
     pub queue: Queue,

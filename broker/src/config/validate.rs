@@ -57,7 +57,7 @@ impl Config {
         for (name, target) in &self.aliases {
             let path = format!("aliases.{name}");
             if name.is_empty() || target.is_empty() {
-                return Err(Fault::new(path, "an alias has a name and a model: `gpt-4: llama3.1:8b`"));
+                return Err(Fault::new(path, "an alias has a name, or a pattern, and a model: `gpt-4: llama3.1:8b`, `claude-*: qwen3:4b`"));
             }
             let mut seen = HashSet::from([name]);
             let mut at = target;

@@ -1,5 +1,7 @@
 //! The one place that picks status codes, and the envelope that each API's clients parse.
 
+use std::borrow::Cow;
+
 use axum::body::Body;
 use axum::response::Response;
 use hyper::header::HeaderValue;
@@ -25,15 +27,23 @@ pub(crate) struct Error {
     pub(crate) param: Option<String>,
     pub(crate) code: Option<&'static str>,
     pub(crate) retry_after: Option<u64>,
-    /// The methods that there are, where another was used.
-    allow: Option<&'static str>,
+    /// What few errors have.
+    rare: Box<Rare>,
     /// The job has come to rest: all retries that could help have been made here.
     over: bool,
 }
 
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Rare {
+    /// What the model server said, in its own words.
+    words: Option<String>,
+    /// The methods that there are, where another was used.
+    allow: Option<&'static str>,
+}
+
 impl Error {
     fn new(status: StatusCode, kind: &'static str, message: impl Into<String>) -> Self {
-        Self { status, kind, message: message.into(), param: None, code: None, retry_after: None, allow: None, over: false }
+        Self { status, kind, message: message.into(), param: None, code: None, retry_after: None, rare: Box::default(), over: false }
     }
 
     pub(crate) fn bad_request(param: &str, message: impl Into<String>) -> Self {
@@ -49,11 +59,6 @@ impl Error {
     /// What an API has elsewhere, and Pullyard does not do.
     pub(crate) fn not_there(message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_IMPLEMENTED, "invalid_request_error", message)
-    }
-
-    /// A model that did not keep to its format.
-    pub(crate) fn garbage(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_GATEWAY, "server_error", message)
     }
 
     pub(crate) fn unauthorized() -> Self {
@@ -72,7 +77,7 @@ impl Error {
         // Whoever may GET may also HEAD, but hardly meant to.
         let message = format!("use {} here", allowed.replace(", HEAD", "").replace(", ", " or "));
         let mut error = Self::new(StatusCode::METHOD_NOT_ALLOWED, "invalid_request_error", message);
-        error.allow = Some(allowed);
+        error.rare.allow = Some(allowed);
         error
     }
 
@@ -85,6 +90,11 @@ impl Error {
 
     pub(crate) fn internal(message: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", message)
+    }
+
+    /// A model said what nothing can be made of.
+    pub(crate) fn garbage(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_GATEWAY, "server_error", message)
     }
 
     pub(crate) fn unavailable(message: impl Into<String>, retry_after: u64) -> Self {
@@ -107,7 +117,7 @@ impl Error {
         match api {
             Api::OpenAi => self.body(),
             Api::Ollama => json!({"error": self.message}),
-            Api::Anthropic => json!({"type": "error", "error": {"type": self.anthropic_type(), "message": self.message}}),
+            Api::Anthropic => json!({"type": "error", "error": {"type": self.anthropic_type(), "message": self.anthropic_message()}}),
         }
     }
 
@@ -135,15 +145,26 @@ impl Error {
         }
     }
 
+    /// A model server's own words go before ours: programs such as Claude Code look for their wording, above all for that of
+    /// a prompt that is too long, which other servers word otherwise.
+    fn anthropic_message(&self) -> Cow<'_, str> {
+        const TOO_LONG: &str = "prompt is too long";
+        let message = self.rare.words.as_deref().unwrap_or(&self.message);
+        let known = || [TOO_LONG, "exceed context limit"].iter().any(|words| message.to_lowercase().contains(words));
+        if self.code == Some("context_length_exceeded") && !known() { format!("{TOO_LONG}: {message}").into() } else { message.into() }
+    }
+
     pub(crate) fn response_for(self, api: Api) -> Response {
         let mut response = Response::new(Body::from(self.body_for(api).to_string()));
         *response.status_mut() = self.status_for(api);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if let Some(seconds) = self.retry_after {
+        // Claude Code gives up at once when it is told to wait for longer than a minute.
+        let longest = if api == Api::Anthropic { 60 } else { u64::MAX };
+        if let Some(seconds) = self.retry_after.map(|seconds| seconds.min(longest)) {
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
-        if let Some(allowed) = self.allow {
+        if let Some(allowed) = self.rare.allow {
             headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
         }
         if self.status == StatusCode::UNAUTHORIZED {
@@ -266,6 +287,7 @@ impl Error {
             FailureKind::Cancelled | FailureKind::Drained => Self::over(message),
         };
         error.over = true;
+        error.rare.words.clone_from(&failure.words);
         error
     }
 }
@@ -299,6 +321,23 @@ mod tests {
             let error = Error::of_failure(&Failure::new(kind, "x"), Kind::Chat);
             assert_eq!(head(error, "x-should-retry").as_deref(), Some("false"), "{kind:?}");
         }
+    }
+
+    #[test]
+    fn anthropics_clients_read_the_wording_that_they_know() {
+        let told = |kind, words: Option<&str>| {
+            let failure = Failure { words: words.map(str::to_owned), ..Failure::new(kind, "backend `a` says: no") };
+            Error::of_failure(&failure, Kind::Chat).body_for(Api::Anthropic)["error"]["message"].as_str().unwrap().to_owned()
+        };
+        assert_eq!(told(FailureKind::BadRequest, Some("max_tokens: too large")), "max_tokens: too large");
+        assert_eq!(told(FailureKind::Connect, None), "backend `a` says: no");
+        let own = "prompt is too long: 9 tokens > 8 maximum";
+        assert_eq!(told(FailureKind::ContextLength, Some(own)), own);
+        assert_eq!(told(FailureKind::ContextLength, Some("n_ctx is 8")), "prompt is too long: n_ctx is 8");
+        let mut late = Error::unavailable("x", 300);
+        assert_eq!(late.clone().response_for(Api::Anthropic).headers()["retry-after"], "60");
+        late.retry_after = Some(7);
+        assert_eq!(late.response_for(Api::Anthropic).headers()["retry-after"], "7");
     }
 
     #[test]

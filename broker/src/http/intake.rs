@@ -48,7 +48,7 @@ pub(crate) fn routed(live: &LiveConfig, body: &[u8], fields: &Fields<'_>, kind: 
     let kind = kind_of(fields, kind)?;
     let needs = needs_of(fields, kind);
     let scope = fields.scope.unwrap_or_default();
-    let model = fields.model.as_deref().unwrap_or("auto");
+    let model = live.catalog.meant(fields.model.as_deref().unwrap_or("auto"));
     let class = fields.class.as_deref().or_else(|| live.catalog.is_class(model).then_some(model));
     let (route, tags) = match class {
         Some(class) => (live.catalog.route(Ask::Class(class), &needs, scope)?, None),

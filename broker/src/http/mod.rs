@@ -1,5 +1,6 @@
 //! The HTTP APIs: thin translations into jobs and out of them. No state lives here.
 
+mod anthropic;
 mod api;
 mod app;
 mod arrive;

@@ -16,6 +16,10 @@ pub(crate) fn list(app: &App) -> Response {
         .values()
         .map(|m| json!({"id": m.name, "object": "model", "created": app.started.0 / 1000, "owned_by": "pullyard", "backends": m.backends, "local": m.local}))
         .collect();
+    let aliases = live.catalog.named_aliases();
+    data.extend(aliases.map(|(alias, meant)| {
+        json!({"id": alias, "object": "model", "created": app.started.0 / 1000, "owned_by": "pullyard", "alias_of": meant})
+    }));
     let classes = live.catalog.classes.keys().map(|c| &**c).chain(["auto"]);
     data.extend(
         classes.map(|c| json!({"id": c, "object": "model", "created": app.started.0 / 1000, "owned_by": "pullyard", "class": true})),
@@ -26,7 +30,8 @@ pub(crate) fn list(app: &App) -> Response {
 pub(crate) fn get(app: &App, name: &str) -> Result<Response, Error> {
     let live = app.live_config();
     let name = &*percent_decoded(name);
-    if live.catalog.is_class(name) || name == "auto" {
+    let meant = live.catalog.meant(name);
+    if live.catalog.is_class(meant) || meant == "auto" {
         return Ok(reply(
             StatusCode::OK,
             &json!({"id": name, "object": "model", "created": app.started.0 / 1000, "owned_by": "pullyard", "class": true}),
@@ -40,7 +45,7 @@ pub(crate) fn get(app: &App, name: &str) -> Result<Response, Error> {
 }
 
 /// Names such as `qwen3:4b` and `org/model` arrive escaped from some clients.
-fn percent_decoded(text: &str) -> std::borrow::Cow<'_, str> {
+pub(super) fn percent_decoded(text: &str) -> std::borrow::Cow<'_, str> {
     if !text.contains('%') {
         return text.into();
     }

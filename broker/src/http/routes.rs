@@ -7,10 +7,11 @@ use hyper::body::Incoming;
 use hyper::{Method, Request as HttpRequest};
 use pullyard_schemas::job::Kind;
 
+use super::api::Api;
 use super::arrive::{Unread, authorize};
 use super::error::Error;
 use super::server::Limits;
-use super::{App, hooks, jobs, models, ollama, openai, ops, queue, route, schedules, usage, workers};
+use super::{App, anthropic, hooks, jobs, models, ollama, openai, ops, queue, route, schedules, usage, workers};
 use crate::core::nearest::suggest;
 
 /// Every route.
@@ -35,6 +36,11 @@ pub(super) async fn dispatch(app: Arc<App>, request: HttpRequest<Incoming>, segm
     let unread = Unread { headers, body, key, limits };
     match (&parts.method, segments) {
         (_, ["metrics"]) if read => ops::metrics(&app).await,
+        (method, ["v1", "messages", rest @ ..]) => anthropic::dispatch(app, method, rest, unread).await,
+        (_, ["v1", "models"]) if read && Api::of(segments, &unread.headers) == Api::Anthropic => anthropic::models(&app, query),
+        (_, ["v1", "models", rest @ ..]) if read && !rest.is_empty() && Api::of(segments, &unread.headers) == Api::Anthropic => {
+            anthropic::model(&app, &rest.join("/"))
+        }
         (_, ["v1", "models"]) if read => Ok(models::list(&app)),
         (_, ["v1", "models", rest @ ..]) if read && !rest.is_empty() => models::get(&app, &rest.join("/")),
         (_, ["v1", "jobs"]) if read => jobs::list(app, parse_query(query)?).await,
@@ -91,7 +97,7 @@ pub(super) async fn dispatch(app: Arc<App>, request: HttpRequest<Incoming>, segm
     }
 }
 
-fn parse_query<T: serde::de::DeserializeOwned>(query: &str) -> Result<T, Error> {
+pub(super) fn parse_query<T: serde::de::DeserializeOwned>(query: &str) -> Result<T, Error> {
     axum::extract::Query::<T>::try_from_uri(&format!("/?{query}").parse().map_err(|_| Error::bad_request("", "the query is not valid"))?)
         .map(|q| q.0)
         .map_err(|e| wrong_query(&e.body_text()))

@@ -3,6 +3,7 @@
 mod behave;
 mod ollama;
 mod openai;
+mod scripted;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::convert::Infallible;
@@ -27,6 +28,7 @@ use self::openai::json_reply;
 use crate::until;
 
 pub use self::behave::{Answer, Behaviour};
+pub use self::scripted::{Asked, Scripted, ScriptedModel};
 
 /// What a server does with a request for which it has no slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -11,6 +11,7 @@ mod json;
 mod models;
 mod ollama;
 mod openai;
+mod plain;
 mod reply;
 mod resume;
 mod seam;
@@ -172,6 +173,7 @@ impl Endpoint {
         failure.message = format!("backend `{}` {}", self.name, failure.message);
         for secret in [self.api_key.as_ref().map(|k| k.0.as_str()), self.base.password()].into_iter().flatten().filter(|s| !s.is_empty()) {
             failure.message = failure.message.replace(secret, "…");
+            failure.words = failure.words.map(|words| words.replace(secret, "…"));
         }
         failure
     }
@@ -230,6 +232,8 @@ pub struct Chunk {
 struct Wire {
     body: Bytes,
     framing: framing::Kind,
+    /// Headers that the request itself asks for.
+    headers: Vec<(&'static str, String)>,
 }
 
 /// What a decoder has learned so far.

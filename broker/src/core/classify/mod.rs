@@ -108,6 +108,12 @@ pub struct Tags {
     pub signals: Vec<Signal>,
 }
 
+/// An estimate of a text's tokens, from how many bytes a token of each script takes.
+#[must_use]
+pub fn text_tokens(text: &[u8]) -> f32 {
+    signals::estimate(text)
+}
+
 /// Says what sort of model a request wants.
 #[must_use]
 pub fn classify(request: &Request<'_>) -> Tags {

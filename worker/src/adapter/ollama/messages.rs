@@ -4,10 +4,12 @@ use pullyard_schemas::Failure;
 use serde_json::{Value, json};
 
 use super::super::json::Fields;
+use super::super::plain;
 use super::refused;
 
 pub(super) fn messages(fields: &Fields<'_>) -> Result<Value, Failure> {
-    let Some(Value::Array(messages)) = fields.value("messages")? else { return Err(refused("`messages` must be a list")) };
+    let messages = plain::field(fields, "messages", fields.get("messages").unwrap_or_default());
+    let Ok(Value::Array(messages)) = serde_json::from_slice(&messages) else { return Err(refused("`messages` must be a list")) };
     let called: Vec<&Value> = messages.iter().filter_map(|m| m.get("tool_calls")?.as_array()).flatten().collect();
     messages.iter().enumerate().map(|(at, message)| one_message(at, message, &called)).collect::<Result<Vec<_>, _>>().map(Value::Array)
 }

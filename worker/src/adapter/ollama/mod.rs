@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use super::framing;
 use super::json::Fields;
 use super::reply::Reply;
-use super::{Call, Chunk, Wire};
+use super::{Call, Chunk, Wire, plain};
 
 pub(super) use decode::Decoder;
 use forced::Forced;
@@ -48,6 +48,7 @@ impl Body {
 
 pub(super) fn request(call: &Call) -> Result<Wire, Failure> {
     let fields = Fields::read(&call.body)?;
+    plain::check(&fields)?;
     let own = fields.ollama()?;
     let mut body = Body(Vec::with_capacity(8));
     body.put("model", Value::from(&*call.model));
@@ -122,7 +123,7 @@ pub(super) fn request(call: &Call) -> Result<Wire, Failure> {
 
 fn wire(body: Body, streamed: bool) -> Wire {
     let framing = if streamed { framing::Kind::Lines } else { framing::Kind::Whole };
-    Wire { body: body.end().into(), framing }
+    Wire { body: body.end().into(), framing, headers: Vec::new() }
 }
 
 fn refused(why: impl Into<String>) -> Failure {

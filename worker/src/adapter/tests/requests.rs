@@ -177,7 +177,7 @@ fn anthropic_gets_the_conversation_in_its_own_shape() {
                 ]},
                 {"role": "assistant", "content": [{"type": "tool_use", "id": "call_1", "name": "look", "input": {"at": "it"}}]},
                 {"role": "user", "content": [
-                    {"type": "tool_result", "tool_use_id": "call_1", "content": [{"type": "text", "text": "a cat"}]},
+                    {"type": "tool_result", "tool_use_id": "call_1", "content": "a cat"},
                     {"type": "text", "text": "Sure?"},
                 ]},
             ],
@@ -195,6 +195,28 @@ fn anthropic_gets_no_empty_text_and_a_limit_always() {
         json!({"model": "theirs", "max_tokens": 4096, "stream": false, "messages": [
             {"role": "user", "content": [{"type": "text", "text": "hi", "cache_control": {"type": "ephemeral"}}]},
         ]})
+    );
+}
+
+#[test]
+fn anthropic_gets_names_of_calls_that_it_takes_and_files_that_lie_in_the_request() {
+    let call = json!([{"id": "functions.f:0", "type": "function", "function": {"name": "f", "arguments": ""}}]);
+    let file = json!([{"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBE"}}]);
+    let sent = chat_body(
+        Dialect::Anthropic,
+        &json!({"messages": [
+            {"role": "assistant", "content": null, "tool_calls": call},
+            {"role": "tool", "tool_call_id": "functions.f:0", "content": "x"},
+            {"role": "user", "content": file},
+        ]}),
+    );
+    let document = json!({"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBE"}});
+    assert_eq!(
+        sent["messages"],
+        json!([
+            {"role": "assistant", "content": [{"type": "tool_use", "id": "functions_f_0", "name": "f", "input": {}}]},
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "functions_f_0", "content": "x"}, document]},
+        ])
     );
 }
 
