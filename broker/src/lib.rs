@@ -6,7 +6,9 @@
 //! - [`batch`]: files of requests, each line of which becomes a job.
 //! - [`files`]: what clients upload, and what batches write for them.
 //! - [`fleet`]: the workers as the broker sees them.
+//! - [`hooks`]: tells whoever wants to know of an end, until it has heard.
 //! - [`http`]: the APIs. [`cli`]: the command line. [`config`]: the file.
+//! - [`schedules`]: jobs that recur.
 //! - [`yard`]: puts them together in one process.
 //!
 //! `ARCHITECTURE.md` tells the flow of a request, the invariants, and where each is kept and tested.
@@ -19,7 +21,9 @@ pub mod core;
 pub mod engine;
 pub mod files;
 pub mod fleet;
+pub mod hooks;
 pub mod http;
 pub mod log;
 pub mod readmodel;
+pub mod schedules;
 pub mod yard;

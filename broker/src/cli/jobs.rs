@@ -16,7 +16,8 @@ Examples:
   pullyard jobs --state parked --limit 100
   pullyard jobs 0198c2a4-7d1e-7c33-9a51-6f0d5f6f2b10
   pullyard jobs events 0198c2a4-7d1e-7c33-9a51-6f0d5f6f2b10
-  pullyard jobs delete 0198c2a4-7d1e-7c33-9a51-6f0d5f6f2b10";
+  pullyard jobs delete 0198c2a4-7d1e-7c33-9a51-6f0d5f6f2b10
+  pullyard jobs webhook 0198c2a4-7d1e-7c33-9a51-6f0d5f6f2b10 --again";
 
 /// Which jobs to list, or which one to look at.
 #[derive(Debug, Clone, Args)]
@@ -48,6 +49,14 @@ enum One {
         /// The jobs' ids
         #[arg(required = true, value_name = "ID")]
         ids: Vec<String>,
+    },
+    /// Show how whoever wants to know of a job's end is told
+    Webhook {
+        /// The job's id
+        id: String,
+        /// Tell it once more
+        #[arg(long)]
+        again: bool,
     },
 }
 
@@ -104,6 +113,7 @@ pub(super) async fn run(client: &Client, out: &Out, args: JobsArgs) -> Result<()
         Some(One::Show { id }) => show(client, out, &id).await,
         Some(One::Events { id }) => events(client, out, &id).await,
         Some(One::Delete { ids }) => delete(client, out, &ids).await,
+        Some(One::Webhook { id, again }) => webhook(client, out, &id, again).await,
     }
 }
 
@@ -164,8 +174,17 @@ async fn show(client: &Client, out: &Out, id: &str) -> Result<(), Error> {
         }
     }
     rows.push(("attempts", tries(&job)));
+    if let Value::Object(webhook) = &job["webhook"] {
+        let text = |name| webhook.get(name).filter(|value| !value.is_null()).map_or_else(String::new, plain);
+        rows.push(("webhook", format!("{} {} {}", text("state"), text("url"), text("last_error")).trim_end().to_owned()));
+    }
     if let Some(ahead) = job["position"].as_u64() {
         rows.push(("ahead", ahead.to_string()));
+    }
+    for (shown, name) in [("starts in", "expected_start_ms"), ("done in", "expected_end_ms")] {
+        if let Some(ms) = job[name].as_i64() {
+            rows.push((shown, format!("about {}", span(ms / 1000))));
+        }
     }
     if let Value::Object(decision) = &job["decision"] {
         let text = |name| decision.get(name).map_or_else(String::new, plain);
@@ -209,6 +228,18 @@ async fn events(client: &Client, out: &Out, id: &str) -> Result<(), Error> {
         table.row(vec![plain(&event["time"]), plain(&event["seq"]), plain(&event["event"]), details(event)]);
     }
     table.print(out)
+}
+
+async fn webhook(client: &Client, out: &Out, id: &str, again: bool) -> Result<(), Error> {
+    let path = ["jobs", id, "webhook"];
+    let body = if again { client.post(&path, Vec::new(), None).await? } else { client.get(&path, &[]).await? };
+    if out.json {
+        return out.answer(&body);
+    }
+    let found = client::json(&body)?;
+    let names = ["url", "state", "event", "message_id", "attempts", "last_error", "next_at", "delivered_at"];
+    let rows: Vec<_> = names.into_iter().filter(|name| !found[*name].is_null()).map(|name| (name, plain(&found[name]))).collect();
+    out.text(&pairs(&rows))
 }
 
 pub(super) async fn cancel(client: &Client, out: &Out, args: &CancelArgs) -> Result<(), Error> {

@@ -13,8 +13,10 @@ mod logread;
 mod messages;
 mod nats;
 mod out;
+mod queue;
 mod ready;
 mod route;
+mod schedules;
 mod serve;
 mod sse;
 mod submit;
@@ -125,6 +127,10 @@ pub enum ClientCommand {
     Usage(UsageArgs),
     /// List the workers and their backends
     Workers(WorkersArgs),
+    /// Show what waits, and when it will be done
+    Queue,
+    /// List what recurs, and what came of it
+    Schedules,
     /// Say where a request would go and why, without sending it there
     Route(Box<RouteArgs>),
     /// Ask whether the broker takes jobs; needs no key
@@ -220,6 +226,8 @@ async fn dispatch(global: &Global, out: &Out, command: ClientCommand) -> Result<
         ClientCommand::Requeue(args) => jobs::requeue(&client()?, out, &args).await,
         ClientCommand::Usage(args) => usage::run(&client()?, out, &args).await,
         ClientCommand::Workers(args) => workers::run(&client()?, out, &args).await,
+        ClientCommand::Queue => queue::run(&client()?, out).await,
+        ClientCommand::Schedules => schedules::run(&client()?, out).await,
         ClientCommand::Route(args) => route::run(&client()?, out, *args).await,
         ClientCommand::Ready => ready::run(&client()?, out).await,
         ClientCommand::Log(args) => log::run(out, args).await,

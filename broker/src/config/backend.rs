@@ -14,10 +14,10 @@ use pullyard_worker::adapter::Prefill;
 pub use pullyard_worker::adapter::{Quirks, Timeouts};
 pub use pullyard_worker::breaker::Options as Breaker;
 
-use super::hours::Window;
 use super::prices::Power;
 use super::secret::SecretRef;
 use super::units;
+use crate::core::hours::Window;
 
 /// The protocol that a backend speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]

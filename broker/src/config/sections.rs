@@ -10,6 +10,8 @@ use super::error::Error;
 use super::secret::SecretRef;
 use super::units;
 use crate::batch;
+use crate::core::batch_hours::{BatchHours, Outside};
+use crate::core::hours::Window;
 use crate::core::schedule::Limits;
 use crate::files;
 
@@ -134,6 +136,32 @@ impl Queue {
             max_jobs_per_key: self.max_jobs_per_key.unwrap_or(self.max_jobs),
             max_bytes_per_key: self.max_bytes_per_key.unwrap_or(self.max_bytes),
         }
+    }
+}
+
+/// When jobs of the band `batch` may run.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Batch {
+    /// At any time where there are none.
+    pub windows: Vec<Window>,
+    /// What they may do outside of them.
+    pub outside: Outside,
+    /// With `outside: idle`: slots that they leave free for others.
+    pub keep_free: u32,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self { windows: Vec::new(), outside: Outside::Idle, keep_free: 1 }
+    }
+}
+
+impl Batch {
+    /// As the scheduler takes it.
+    #[must_use]
+    pub fn hours(&self) -> BatchHours {
+        BatchHours { windows: self.windows.clone(), outside: self.outside, keep_free: self.keep_free as usize }
     }
 }
 

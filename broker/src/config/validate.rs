@@ -24,6 +24,7 @@ impl Config {
         for (i, backend) in self.backends.iter().enumerate() {
             check_backend(backend, &format!("backends[{i}]"))?;
         }
+        self.check_schedules()?;
         self.check_names()?;
         self.check_numbers()?;
         self.check_nats()
@@ -71,6 +72,24 @@ impl Config {
         Ok(())
     }
 
+    fn check_schedules(&self) -> Result<(), Fault> {
+        unique("schedules", self.schedules.iter().map(|schedule| &schedule.name))?;
+        for (i, schedule) in self.schedules.iter().enumerate() {
+            let path = format!("schedules[{i}]");
+            if schedule.request.is_some() == schedule.file.is_some() {
+                return Err(Fault::new(path, "a schedule has either a `request` or a `file` that has it"));
+            }
+            if let Some(key) = schedule.key.as_ref().filter(|key| !self.keys.iter().any(|known| known.name == **key)) {
+                return Err(Fault::new(format!("{path}.key"), format!("there is no key {} in `keys`", quoted(key))));
+            }
+            if let Err(why) = schedule.recurring() {
+                let field = if schedule.file.is_some() { "file" } else { "request" };
+                return Err(Fault::new(format!("{path}.{field}"), why));
+            }
+        }
+        Ok(())
+    }
+
     fn check_nats(&self) -> Result<(), Fault> {
         if let Some(nats) = &self.nats {
             nats.check()?;
@@ -112,6 +131,8 @@ impl Config {
             ("log.retain", log.retain.unwrap_or(Duration::MAX)),
             ("limits.header_timeout", limits.header_timeout),
             ("limits.body_timeout", limits.body_timeout),
+            ("webhooks.timeout", self.webhooks.timeout),
+            ("webhooks.backoff", self.webhooks.backoff),
         ] {
             some(path, duration)?;
         }

@@ -1,5 +1,6 @@
 //! What the rest of the program may ask of the engine. Cheap to clone; channels stay inside.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use pullyard_schemas::{JobId, Lane, Seq, Timestamp, WorkerId};
 use pullyard_worker::transport::{Receipt, Word};
 use tokio::sync::{mpsc, oneshot};
 
+use super::batch_hours::Beside;
 use super::commit::Stall;
 use super::lanes::{Capacity, Stats};
 use super::leases::Way;
@@ -66,6 +68,16 @@ pub struct View {
     /// Jobs that go before it, when it waits.
     pub ahead: Option<usize>,
     pub expected_start: Option<Duration>,
+    /// When it may be done, if it is done with the next attempt.
+    pub expected_end: Option<Duration>,
+}
+
+impl View {
+    /// One for which there is nothing to wait.
+    #[must_use]
+    pub fn resting(job: Arc<Job>) -> Self {
+        Self { job, ahead: None, expected_start: None, expected_end: None }
+    }
 }
 
 /// Which live jobs are wanted, and how many at the most.
@@ -187,6 +199,7 @@ pub(super) enum Input {
         end: oneshot::Sender<End>,
     },
     Capacity(Vec<(Lane, Capacity)>),
+    Beside(Beside),
     /// A worker has come or gone.
     Worker(Event),
     Configure {
@@ -341,6 +354,12 @@ impl Handle {
     /// Tells how many slots serve each lane.
     pub fn capacity(&self, lanes: Vec<(Lane, Capacity)>) {
         self.send(Input::Capacity(lanes));
+    }
+
+    /// Tells which lanes share servers: a lane's servers carry what runs on all of these. One that is not named has its
+    /// servers to itself.
+    pub fn beside(&self, beside: HashMap<Lane, Arc<[Lane]>>) {
+        self.send(Input::Beside(beside));
     }
 
     /// Writes down that a worker has come.

@@ -10,6 +10,7 @@ use pullyard_schemas::{Charge, Failure, FailureKind, JobId, Seq, Timestamp, Usag
 
 use super::commit::Ack;
 use super::handle::{Accepted, Done, NewJob, Refusal, Reply, Submission, View};
+use super::lanes::Outlook;
 use super::leases::OwnWorkers;
 use super::timers::Timer;
 use super::turn::{Engine, IN_HAND, InHand};
@@ -193,10 +194,10 @@ impl Engine {
     /// A job in memory, with its place in the queue.
     pub(super) fn view(&self, id: JobId) -> Option<View> {
         let Some(job) = self.jobs.get(&id) else {
-            return self.recent.get(&id).map(|(_, job)| View { job: job.clone(), ahead: None, expected_start: None });
+            return self.recent.get(&id).map(|(_, job)| View::resting(job.clone()));
         };
-        let (ahead, expected_start) = self.outlook(job);
-        Some(View { job: Arc::new((**job).clone()), ahead, expected_start })
+        let Outlook { ahead, start, end } = self.outlook(job);
+        Some(View { job: Arc::new((**job).clone()), ahead, expected_start: start, expected_end: end })
     }
 }
 

@@ -12,6 +12,8 @@ pub(super) enum Timer {
     Lease,
     /// Its client has left, and may come back.
     Left,
+    /// Of no job: a window for batch jobs may have opened or closed.
+    BatchHours,
 }
 
 #[derive(Debug, Default)]

@@ -18,8 +18,10 @@ use crate::core::policy::Catalog;
 use crate::engine::{Ended, Handle, NewJob, Page, Refusal, View};
 use crate::files::Files;
 use crate::fleet::Registry;
+use crate::hooks::Hooks;
 use crate::log::{LogReader, Record};
 use crate::readmodel::{self, ReadModel};
+use crate::schedules::Schedules;
 
 /// What a reload or a newly found model replaces, as a whole.
 #[derive(Clone, Debug)]
@@ -47,6 +49,8 @@ pub struct App {
     pub reader: Arc<dyn LogReader>,
     pub readmodel: ReadModel,
     pub blobs: Blobs,
+    pub hooks: Hooks,
+    pub schedules: Schedules,
     pub live: RwLock<Arc<LiveConfig>>,
     pub clock: fn() -> Timestamp,
     pub max_body: u64,
@@ -101,7 +105,7 @@ impl App {
         }
         let model = self.readmodel.clone();
         match blocking(move || model.job(id)).await? {
-            Some(job) => Ok(View { job: Arc::new(job), ahead: None, expected_start: None }),
+            Some(job) => Ok(View::resting(Arc::new(job))),
             // It may be one that waits for the next start, or one that nothing can be promised of now.
             None if self.engine.has_stopped() => Err(Error::stopping()),
             None if let Some(why) = self.engine.stalled() => Err(Refusal::Stalled(why).into()),

@@ -18,6 +18,7 @@ use crate::core::policy::Unroutable;
 use crate::engine::Refusal;
 use crate::files;
 use crate::fleet::Unmoved;
+use crate::hooks::Unheard;
 
 /// An answer that says no: to people in `message`, to programs in `type`, `param` and `code`.
 #[derive(Debug, Clone, PartialEq)]
@@ -282,6 +283,17 @@ impl From<Unmoved> for Error {
                 Self::new(StatusCode::CONFLICT, "invalid_request_error", message)
             }
             Unmoved::Unheeded(Unheeded::Silent { .. }) => Self::new(StatusCode::BAD_GATEWAY, "server_error", message),
+        }
+    }
+}
+
+impl From<Unheard> for Error {
+    fn from(why: Unheard) -> Self {
+        let message = why.to_string();
+        match why {
+            Unheard::None => Self::not_found(message),
+            Unheard::NotYet => Self::new(StatusCode::CONFLICT, "invalid_request_error", message),
+            Unheard::Stopping => Self::stopping(),
         }
     }
 }

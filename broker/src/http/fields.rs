@@ -58,6 +58,8 @@ pub(crate) struct Fields<'a> {
     #[serde(default)]
     pub(crate) tags: Option<Vec<String>>,
     #[serde(borrow, default)]
+    pub(crate) webhook: Option<&'a RawValue>,
+    #[serde(borrow, default)]
     pub(crate) options: Option<&'a RawValue>,
     #[serde(borrow, default)]
     pub(crate) ollama: Option<&'a RawValue>,

@@ -19,7 +19,7 @@ use super::fields::MOST_ATTEMPTS;
 use super::intake::{self, Arrival};
 use super::shown::{Shown, Time};
 use super::wait::Frames;
-use super::{App, Request, fields, reload};
+use super::{App, Request, fields, hooks, reload};
 use crate::config::parse_duration;
 use crate::core::decide::{Command, Rejection};
 use crate::core::nearest::suggest;
@@ -47,13 +47,17 @@ pub(crate) async fn create(app: Arc<App>, request: Request, query: Wait) -> Resu
         default_band: Band::Normal,
         line: None,
     };
+    let webhook = hooks::wanted(&app, &fields)?;
     let new = intake::new_job(&app, request.body.clone(), &fields, &arrival, app.now())?;
     let warning = reload::warning(&app, &fields, &new.spec);
     drop(fields);
     let found = match app.repeated(&new).await? {
         Some(id) => app.find(id).await?,
         None => {
-            let accepted = app.engine.submit(new).await?;
+            let accepted = match webhook {
+                None => app.engine.submit(new).await?,
+                Some(webhook) => hooks::submit(&app, new, webhook).await?,
+            };
             let id = accepted.view.job.id;
             match wait {
                 None => accepted.view,
@@ -86,7 +90,11 @@ pub(crate) async fn get(app: Arc<App>, id: &str) -> Result<Response, Error> {
 pub(crate) async fn cancel(app: Arc<App>, id: &str) -> Result<Response, Error> {
     let id = parse(id)?;
     let found = match app.change(id, Command::Cancel { why: "cancelled by a client".into() }).await {
-        Ok(job) => View { job, ahead: None, expected_start: None },
+        Ok(job) => {
+            // Nobody awaits the end of one that was parked.
+            app.hooks.await_end(id);
+            View::resting(job)
+        }
         // A repeat is no mistake; another end is.
         Err(Rejection::Ended("cancelled")) => app.find(id).await?,
         Err(rejection) => return Err(rejected(&app, id, rejection).await),
@@ -118,6 +126,7 @@ pub(crate) async fn requeue(app: Arc<App>, id: &str, body: &[u8]) -> Result<Resp
     if let Err(rejection) = app.change(id, Command::Requeue { max_attempts }).await {
         return Err(rejected(&app, id, rejection).await);
     }
+    app.hooks.await_end(id);
     let found = app.find(id).await?;
     show(&app, &found, StatusCode::OK).await
 }
@@ -265,7 +274,7 @@ async fn finish(app: &App, id: JobId, seen: Option<(Token, u32)>, frames: &mpsc:
             }
         }
         let result = result(app, &found).await?;
-        Ok::<_, Error>(serde_json::to_string(&Shown::whole(&found, &result)).ok())
+        Ok::<_, Error>(serde_json::to_string(&Shown::whole(&found, &result, hooks::shown(app, id).await)).ok())
     };
     let frame = match last.await {
         Ok(Some(job)) => format!("event: end\ndata: {job}\n\n"),
@@ -330,11 +339,12 @@ pub(crate) fn reply(status: StatusCode, value: &impl Serialize) -> Response {
 
 async fn show(app: &App, found: &View, status: StatusCode) -> Result<Response, Error> {
     let result = result(app, found).await?;
-    Ok(reply(status, &Shown::whole(found, &result)))
+    let webhook = hooks::shown(app, found.job.id).await;
+    Ok(reply(status, &Shown::whole(found, &result, webhook)))
 }
 
 /// What a completed job answered.
-async fn result(app: &App, found: &View) -> Result<Bytes, Error> {
+pub(super) async fn result(app: &App, found: &View) -> Result<Bytes, Error> {
     match &found.job.state {
         State::Ended(Outcome::Completed { .. }) => super::wait::completed(&app.ended_from_log(found.job.id).await?),
         _ => Ok(Bytes::new()),

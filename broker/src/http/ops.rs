@@ -5,12 +5,14 @@ use std::sync::atomic::Ordering;
 use axum::body::Body;
 use axum::response::Response;
 use hyper::StatusCode;
+use pullyard_schemas::Band;
 use pullyard_schemas::fleet::{BackendCard, Mode};
 use serde_json::json;
 
 use super::App;
 use super::error::Error;
 use super::jobs::reply;
+use crate::core::batch_hours::Gate;
 use crate::core::policy::Unroutable;
 use crate::engine::LaneStats;
 use crate::fleet::Known;
@@ -64,9 +66,33 @@ pub(crate) async fn metrics(app: &App) -> Result<Response, Error> {
         text.head(name, help, "counter");
         text.line(name, "", value);
     }
+    text.head("pullyard_batch_hours", "What batch jobs may have now: everything that is free, what is idle, or nothing.", "gauge");
+    for gate in Gate::ALL {
+        text.line("pullyard_batch_hours", &format!("{{gate=\"{}\"}}", gate.as_str()), u64::from(gate == stats.batch));
+    }
+    let hooks = app.hooks.counts();
+    text.gauge("pullyard_webhooks_waiting", "Ends that somebody is to be told of.", hooks.waiting);
+    text.gauge("pullyard_webhooks_pending", "Messages that have yet to be delivered.", hooks.pending);
+    let schedules = app.schedules.counts();
+    for (name, help, value) in [
+        ("pullyard_schedules_fired_total", "Recurring jobs submitted since the start.", schedules.fired),
+        ("pullyard_schedules_skipped_total", "Times of schedules that were skipped since the start.", schedules.skipped),
+        ("pullyard_schedules_failed_total", "Recurring jobs that were refused since the start.", schedules.failed),
+        ("pullyard_webhooks_delivered_total", "Messages delivered since the start.", hooks.delivered),
+        ("pullyard_webhook_attempts_failed_total", "Attempts to deliver one that failed since the start.", hooks.failed_attempts),
+        ("pullyard_webhooks_given_up_total", "Messages given up since the start.", hooks.given_up),
+    ] {
+        text.head(name, help, "counter");
+        text.line(name, "", value);
+    }
     let of = |f: fn(&LaneStats) -> u64| stats.lanes.iter().map(|l| (labels(l), f(l))).collect::<Vec<_>>();
     for (name, help, values) in [
         ("pullyard_lane_waiting", "Jobs that wait for their turn.", of(|l| l.waiting as u64)),
+        (
+            "pullyard_lane_waiting_batch",
+            "Of those that wait, jobs of the batch band.",
+            of(|l| l.waiting_by_band[Band::Batch as usize] as u64),
+        ),
         ("pullyard_lane_offered", "Jobs on the lane that nobody has started.", of(|l| l.offered as u64)),
         ("pullyard_lane_running", "Attempts that run.", of(|l| l.running as u64)),
         ("pullyard_lane_slots", "Attempts that the backends can carry.", of(|l| l.slots as u64)),

@@ -11,7 +11,7 @@ use super::api::Api;
 use super::arrive::{Unread, authorize};
 use super::error::Error;
 use super::server::Limits;
-use super::{App, anthropic, batches, files, jobs, models, ollama, openai, ops, responses, route, usage, workers};
+use super::{App, anthropic, batches, files, hooks, jobs, models, ollama, openai, ops, queue, responses, route, schedules, usage, workers};
 use crate::core::nearest::suggest;
 
 /// Every route.
@@ -47,7 +47,17 @@ pub(super) async fn dispatch(app: Arc<App>, request: HttpRequest<Incoming>, segm
         (_, ["v1", "jobs", id]) if read => jobs::get(app, id).await,
         (_, ["v1", "jobs", id, "events"]) if read => jobs::events(app, id).await,
         (_, ["v1", "jobs", id, "stream"]) if read => jobs::stream(app, id, &unread.headers).await,
+        (_, ["v1", "jobs", id, "webhook"]) if read => hooks::get(&app, id).await,
+        (&Method::POST, ["v1", "jobs", id, "webhook"]) => hooks::again(&app, id).await,
         (_, ["v1", "workers"]) if read => Ok(workers::list(&app)),
+        (_, ["v1", "queue"]) if read => {
+            parse_query::<NoQuery>(query)?;
+            queue::get(&app).await
+        }
+        (_, ["v1", "schedules"]) if read => {
+            parse_query::<NoQuery>(query)?;
+            Ok(schedules::list(&app).await)
+        }
         (_, ["v1", "usage"]) if read => usage::get(app, parse_query(query)?).await,
         (method, ["v1", "files", rest @ ..]) => files::dispatch(app, method, rest, query, unread).await,
         (method, ["v1", "batches", rest @ ..]) => batches::dispatch(app, method, rest, query, unread).await,
@@ -79,11 +89,15 @@ pub(super) async fn dispatch(app: Arc<App>, request: HttpRequest<Incoming>, segm
         (_, ["v1", "chat", "completions"] | ["v1", "completions" | "embeddings" | "route"] | ["v1", "jobs", _, "cancel" | "requeue"]) => {
             Err(Error::method("POST"))
         }
-        (_, ["v1", "jobs"]) => Err(Error::method("GET, HEAD, POST")),
+        (_, ["v1", "jobs"] | ["v1", "jobs", _, "webhook"]) => Err(Error::method("GET, HEAD, POST")),
         (_, ["v1", "jobs", _]) => Err(Error::method("GET, HEAD, DELETE")),
-        (_, ["v1", "jobs", _, "events" | "stream"] | ["v1", "models", ..] | ["v1", "usage" | "workers"] | ["metrics"]) => {
-            Err(Error::method("GET, HEAD"))
-        }
+        (
+            _,
+            ["v1", "jobs", _, "events" | "stream"]
+            | ["v1", "models", ..]
+            | ["v1", "queue" | "schedules" | "usage" | "workers"]
+            | ["metrics"],
+        ) => Err(Error::method("GET, HEAD")),
         _ => Err(Error::not_found(format!("there is nothing at {:?}", parts.uri.path().chars().take(200).collect::<String>()))),
     }
 }

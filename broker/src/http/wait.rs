@@ -29,6 +29,9 @@ pub(crate) async fn answer(
 ) -> Result<Response, Error> {
     app.discovered().await;
     let fields = fields::read(&request.body)?;
+    if fields.webhook.is_some_and(|raw| raw.get() != "null") {
+        return Err(Error::bad_request("webhook", "`webhook` goes with POST /v1/jobs; here the answer comes on the connection"));
+    }
     let encoder = encoder(&fields);
     // A retry with a key waits for the first job, which is not this connection's to cancel.
     let keep = request.idempotency_key.is_some() || request.keep_on_leave()?.unwrap_or(app.live_config().keep_on_leave);

@@ -17,9 +17,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::account::account;
 use super::{Env, Error, wall_clock};
-use crate::config::hours::{next_change, open_at};
 use crate::config::prices::cost_nanos;
 use crate::config::{Adapter, Backend, Leave, Prices};
+use crate::core::hours::{next_change, open_at};
 
 #[derive(Debug)]
 pub(super) struct Backhaul {

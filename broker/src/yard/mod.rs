@@ -38,9 +38,11 @@ use crate::config::{self, Config, Durability, ShimLeave, Transport};
 use crate::engine::{self, OutputHub};
 use crate::files::Files;
 use crate::fleet::{self, Known, Registry};
+use crate::hooks::Hooks;
 use crate::http::{self, App, AppLines, LiveConfig};
 use crate::log::{self, EventLog, FileLog};
 use crate::readmodel::{self, ReadModel};
+use crate::schedules::{Recurring, Schedules};
 use crew::Crew;
 use link::BrokerLink;
 
@@ -151,6 +153,10 @@ impl Yard {
             own_workers,
         };
         let (handle, task) = engine::start(parts, options, end, incoming)?;
+        let hooks_dir = dir.join("hooks");
+        let (hooks, telling) = Hooks::open(&hooks_dir, config.webhooks.settings(&env)?, wall_clock)
+            .map_err(|source| Error::Data { dir: hooks_dir, source })?;
+        let (schedules, recurring) = Schedules::new(dir.join("schedules.json"), recurring(&config), wall_clock);
         let (discovered_now, discovered) = watch::channel(false);
         let app = Arc::new(App {
             engine: handle,
@@ -158,6 +164,8 @@ impl Yard {
             reader,
             readmodel: read_model,
             blobs,
+            hooks,
+            schedules,
             live: RwLock::new(Arc::new(live_config(&config, env)?)),
             clock: wall_clock,
             max_body: config.limits.body,
@@ -176,6 +184,8 @@ impl Yard {
         }
         app.batches.start(app.engine.clone(), Arc::new(AppLines::new(&app)));
         upkeep::spawn(&app, config.log.retain);
+        recurring.start(Arc::new(http::Recurrences(Arc::downgrade(&app))));
+        telling.start(Arc::new(http::Jobs(Arc::downgrade(&app))));
         Ok(Self { app, crew, reached, _following: following, engine: task, config, env })
     }
 
@@ -198,6 +208,7 @@ impl Yard {
     /// When a secret or a URL in it is wrong; then the old one stays in force as a whole.
     pub fn reload(&mut self, mut config: Config) -> Result<(), Error> {
         let live = live_config(&config, self.env)?;
+        let webhooks = config.webhooks.settings(&self.env)?;
         let waits = self.keep_what_is_built_in(&mut config);
         if !waits.is_empty() {
             tracing::warn!("changed in the configuration, and in force after a restart: {}", waits.join(", "));
@@ -208,6 +219,8 @@ impl Yard {
             tracing::warn!("a broker that had no `backends` of its own at its start serves them after a restart");
         }
         self.app.engine.configure(config.policy(), config.schedule());
+        self.app.hooks.configure(webhooks);
+        self.app.schedules.configure(recurring(&config));
         self.app.update(|now| {
             let (models, attempt_timeout_ms) = (std::mem::take(&mut now.catalog.models), now.attempt_timeout_ms);
             *now = LiveConfig { attempt_timeout_ms, ..live };
@@ -283,11 +296,21 @@ impl Yard {
 /// When a secret cannot be found or a URL is none.
 pub fn check(config: &Config, env: Env) -> Result<(), Error> {
     live_config(config, env)?;
+    config.webhooks.settings(&env)?;
     if let Some(nats) = &config.nats {
         nats.login(&env)?;
     }
     let worker = config.worker_id(&machine(env));
     config.backends.iter().try_for_each(|backend| backhaul::Backhaul::new(backend, &config.prices, &worker, env).map(drop))
+}
+
+/// What recurs. A request that has gone since the file was checked is told, and does not recur.
+fn recurring(config: &Config) -> Vec<Recurring> {
+    let read = |schedule: &config::Schedule| {
+        let told = |why: &String| tracing::warn!(schedule = %schedule.name, why, "a schedule has no request");
+        schedule.recurring().inspect_err(told).ok()
+    };
+    config.schedules.iter().filter_map(read).collect()
 }
 
 /// What this machine is called.

@@ -14,6 +14,8 @@ const FIRST: Duration = Duration::from_secs(10);
 const EVERY: Duration = Duration::from_secs(600);
 /// A file without a job may belong to one that is just being submitted.
 const YOUNG: Duration = Duration::from_secs(600);
+/// How long it is kept at the least how a webhook was delivered.
+const TOLD: Duration = Duration::from_secs(7 * 86_400);
 
 /// Runs until the broker closes.
 pub(super) fn spawn(app: &Arc<App>, retain: Option<Duration>) {
@@ -34,7 +36,8 @@ pub(super) fn spawn(app: &Arc<App>, retain: Option<Duration>) {
 async fn round(app: &Weak<App>, retain: Option<Duration>) -> bool {
     let Some(app) = app.upgrade() else { return false };
     let live = app.engine.clone();
-    let (model, reader, blobs, batches) = (app.readmodel.clone(), app.reader.clone(), app.blobs.clone(), app.batches.clone());
+    let (model, reader, blobs) = (app.readmodel.clone(), app.reader.clone(), app.blobs.clone());
+    let (batches, hooks) = (app.batches.clone(), app.hooks.clone());
     drop(app);
     let runtime = tokio::runtime::Handle::current();
     let done = tokio::task::spawn_blocking(move || -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
@@ -56,6 +59,7 @@ async fn round(app: &Weak<App>, retain: Option<Duration>) -> bool {
         }
         let known = |job: JobId| runtime.block_on(live.get(job)).is_some() || !matches!(model.job(job), Ok(None));
         blobs.sweep(SystemTime::now() - YOUNG, &known)?;
+        hooks.sweep(SystemTime::now() - TOLD, &known)?;
         Ok(())
     });
     match done.await {

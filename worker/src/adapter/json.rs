@@ -13,7 +13,7 @@ pub(super) struct Fields<'a>(pub(super) Vec<(Cow<'a, str>, &'a [u8])>);
 
 /// Pullyard's own fields; a model server that is strict would refuse them. Under `anthropic` and `ollama` is what only such a
 /// server takes, and under `pullyard` what an API of the broker keeps for itself.
-const OURS: [&str; 12] = [
+const OURS: [&str; 13] = [
     "class",
     "band",
     "scope",
@@ -23,6 +23,7 @@ const OURS: [&str; 12] = [
     "on_interrupt",
     "tags",
     "timeout",
+    "webhook",
     "anthropic",
     "ollama",
     "pullyard",
