@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod auth;
+mod browsers;
 mod cli;
 mod continues;
 mod crash;
@@ -14,6 +15,7 @@ mod jobs;
 mod large;
 mod limits;
 mod misbehave;
+mod plumbing;
 mod promises;
 mod shim;
 mod spill;

@@ -8,6 +8,7 @@
 //! - [`Error`]: what is wrong, where, and what would be right.
 
 mod backend;
+mod cors;
 pub mod discover;
 mod error;
 mod fleet;
@@ -33,6 +34,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 pub use backend::{Adapter, Backend, Breaker, Leave, Model, Quirks, Timeouts};
+pub use cors::{Cors, Origins};
 pub use discover::discover;
 pub use error::{Error, Place};
 pub use fleet::{Auth, Nats, Role, Storage, Tls, Transport, Worker, as_worker_name, check_server, parse_prefix, parse_worker_name};
@@ -68,6 +70,7 @@ pub struct Config {
     pub shim: Shim,
     pub log: Log,
     pub limits: Bounds,
+    pub cors: Cors,
     pub prices: Prices,
     /// As [`Config::transport`] where absent.
     #[serde(rename = "transport")]
@@ -110,6 +113,7 @@ impl Default for Config {
             shim: Shim::default(),
             log: Log::default(),
             limits: Bounds::default(),
+            cors: Cors::default(),
             prices: Prices::default(),
             chosen: None,
             nats: None,

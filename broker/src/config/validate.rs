@@ -26,6 +26,7 @@ impl Config {
         }
         self.check_names()?;
         self.check_numbers()?;
+        self.cors.check()?;
         self.check_nats()
     }
 
@@ -108,6 +109,7 @@ impl Config {
             ("log.retain", log.retain.unwrap_or(Duration::MAX)),
             ("limits.header_timeout", limits.header_timeout),
             ("limits.body_timeout", limits.body_timeout),
+            ("limits.write_timeout", limits.write_timeout),
         ] {
             some(path, duration)?;
         }

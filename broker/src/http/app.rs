@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use super::error::Error;
 use super::jobs::Filter;
 use crate::blobs::{Blobs, Name};
+use crate::config::Cors;
 use crate::core::decide::{Command, Policy, Rejection, decide};
 use crate::core::policy::Catalog;
 use crate::engine::{Ended, Handle, NewJob, Page, Refusal, View};
@@ -33,6 +34,8 @@ pub struct LiveConfig {
     pub keep_alive: Duration,
     /// Whether a job goes on when the client that waits for it leaves.
     pub keep_on_leave: bool,
+    /// Which pages may use it from a browser.
+    pub cors: Cors,
 }
 
 /// Shared by every connection.

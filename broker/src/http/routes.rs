@@ -10,7 +10,7 @@ use pullyard_schemas::job::Kind;
 use super::arrive::{Unread, authorize};
 use super::error::Error;
 use super::server::Limits;
-use super::{App, jobs, models, openai, ops, route, usage, workers};
+use super::{App, jobs, models, openai, openapi, ops, route, usage, workers};
 use crate::core::nearest::suggest;
 
 /// Every route.
@@ -22,7 +22,8 @@ pub(super) async fn dispatch(app: Arc<App>, request: HttpRequest<Incoming>, segm
     match (read, segments) {
         (true, [] | ["healthz"]) => return Ok(ops::health()),
         (true, ["readyz"]) => return ops::ready(&app),
-        (false, [] | ["healthz" | "readyz"]) => return Err(Error::method("GET, HEAD")),
+        (true, ["openapi.json"]) => return Ok(openapi::get()),
+        (false, [] | ["healthz" | "readyz" | "openapi.json"]) => return Err(Error::method("GET, HEAD")),
         _ => {}
     }
     let key = authorize(&app, &headers)?;
@@ -71,7 +72,7 @@ pub(super) async fn dispatch(app: Arc<App>, request: HttpRequest<Incoming>, segm
             _,
             ["v1", "jobs", _] | ["v1", "jobs", _, "events" | "stream"] | ["v1", "models", ..] | ["v1", "usage" | "workers"] | ["metrics"],
         ) => Err(Error::method("GET, HEAD")),
-        _ => Err(Error::not_found(format!("there is nothing at {:?}", parts.uri.path().chars().take(200).collect::<String>()))),
+        _ => Err(Error::nothing_at(parts.uri.path())),
     }
 }
 

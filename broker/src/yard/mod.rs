@@ -235,6 +235,7 @@ impl Yard {
             header_bytes: usize::try_from(bounds.header).unwrap_or(usize::MAX),
             header_timeout: bounds.header_timeout,
             body_timeout: bounds.body_timeout,
+            write_timeout: bounds.write_timeout,
         };
         http::serve(self.app.clone(), listener, limits, LINGER, stop)
     }
@@ -309,5 +310,6 @@ fn live_config(config: &Config, env: Env) -> Result<LiveConfig, config::Error> {
         hold: config.shim.hold,
         keep_alive: config.shim.keep_alive,
         keep_on_leave: config.shim.on_leave == ShimLeave::Keep,
+        cors: config.cors.clone(),
     })
 }
