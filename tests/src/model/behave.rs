@@ -199,7 +199,9 @@ impl Visit {
                 if n > 0 && !how.gap.is_zero() {
                     tokio::time::sleep(how.gap).await;
                 }
-                send_tokens(&seen, n..n + 1, &to).await;
+                if !send_tokens(&seen, n..n + 1, &to).await {
+                    return;
+                }
             }
             let _ = to.send(Ok(chunk(&seen, &json!({}), Some("stop")))).await;
             if seen.body["stream_options"]["include_usage"] == true {
@@ -211,6 +213,9 @@ impl Visit {
         tokio::select! {
             () = work => {}
             () = to.closed() => return,
+        }
+        if to.is_closed() {
+            return;
         }
         self.end();
         let _ = to.send(Ok("data: [DONE]\n\n".into())).await;

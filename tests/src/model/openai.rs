@@ -13,10 +13,14 @@ fn token(seen: &Seen, n: usize) -> String {
     if n == 0 { format!("re {}", seen.prompt) } else { format!(" {n}") }
 }
 
-pub(super) async fn send_tokens(seen: &Seen, which: std::ops::Range<usize>, to: &Sender) {
+/// `false` when the client has left.
+pub(super) async fn send_tokens(seen: &Seen, which: std::ops::Range<usize>, to: &Sender) -> bool {
     for n in which {
-        let _ = to.send(Ok(chunk(seen, &json!({"role": "assistant", "content": token(seen, n)}), None))).await;
+        if to.send(Ok(chunk(seen, &json!({"role": "assistant", "content": token(seen, n)}), None))).await.is_err() {
+            return false;
+        }
     }
+    true
 }
 
 pub(super) fn chunk(seen: &Seen, delta: &Value, finish: Option<&str>) -> Bytes {
