@@ -1,7 +1,9 @@
 //! NATS goes away, comes back, forgets everything, and is tidied up by hand.
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt as _;
 use pullyard_tests::{Behaviour, Client, FakeModel, NatsServer, TestWorker, chat, until};
 use serde_json::Value;
 
@@ -201,6 +203,57 @@ async fn a_stream_of_lanes_that_is_emptied_is_filled_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lane_whose_consumers_are_deleted_gets_new_ones() {
     survives(&["CONSUMER.DELETE.YARD_v1_LANES_ANY.m_hi", "CONSUMER.DELETE.YARD_v1_LANES_ANY.m_lo"]).await;
+}
+
+/// A server that was killed has left it so: the message is in the stream, and its consumer believes that it was acknowledged.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_offer_that_its_consumer_has_behind_it_is_made_again() {
+    let mut rig = Rig::start("slots: 1").await;
+    let client = rig.broker.client();
+    rig.model.then([Behaviour::hold(0)]);
+    let jobs = submit(&client, ["running".to_owned(), "skipped".to_owned()]).await;
+    client.job_in(&jobs[0].0, "running").await;
+    let lanes =
+        async |rig: &Rig| async_nats::jetstream::new(async_nats::connect(rig.nats.url()).await.unwrap()).get_stream(LANES).await.unwrap();
+    let before = lanes(&rig).await;
+    until("the offer", async || (before.get_info().await.unwrap().state.messages == 1).then_some(())).await;
+
+    rig.nats.stop().await;
+    let messages = rig.nats.store().join("jetstream/$G/streams").join(LANES).join("msgs");
+    let kept: Vec<_> = files(&messages).map(|path| (path.clone(), std::fs::read(path).unwrap())).collect();
+    rig.nats.start_again().await;
+    acknowledge(&rig.nats, "m_hi").await;
+    rig.nats.stop().await;
+    for path in files(&messages) {
+        std::fs::remove_file(path).unwrap();
+    }
+    for (path, bytes) in kept {
+        std::fs::write(path, bytes).unwrap();
+    }
+    rig.nats.start_again().await;
+    let after = lanes(&rig).await;
+    assert_eq!(after.get_info().await.unwrap().state.messages, 1);
+    assert_eq!(after.consumer_info("m_hi").await.unwrap().num_pending, 0);
+    rig.model.release(1);
+
+    each_ran_once(&client, &rig.model, &jobs).await;
+}
+
+const LANES: &str = "YARD_v1_LANES_ANY";
+
+fn files(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path())
+}
+
+/// Takes what this consumer has next, as a worker would that never starts it.
+async fn acknowledge(nats: &NatsServer, consumer: &str) {
+    let stranger = async_nats::connect(nats.url()).await.unwrap();
+    let inbox = stranger.new_inbox();
+    let mut given = stranger.subscribe(inbox.clone()).await.unwrap();
+    let next = format!("$JS.API.CONSUMER.MSG.NEXT.{LANES}.{consumer}");
+    stranger.publish_with_reply(next, inbox, r#"{"batch":1,"expires":20000000000,"group":"rank"}"#.into()).await.unwrap();
+    let offer = given.next().await.unwrap();
+    stranger.request(offer.reply.unwrap(), "+ACK".into()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

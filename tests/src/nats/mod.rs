@@ -100,7 +100,9 @@ impl NatsServer {
         )
     }
 
-    fn store(&self) -> PathBuf {
+    /// Where it keeps streams and consumers.
+    #[must_use]
+    pub fn store(&self) -> PathBuf {
         self.dir.path().join("store")
     }
 

@@ -1,7 +1,8 @@
 //! Offers on their way: each is kept until somebody has started it or it is withdrawn, so that it can be put on its lane
 //! again when NATS has lost it.
 
-use std::collections::hash_map::Entry;
+mod audit;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,6 @@ use std::time::Duration;
 use async_nats::Message;
 use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::message::PublishMessage;
-use async_nats::jetstream::stream::{LastRawMessageErrorKind, Stream};
 use bytes::Bytes;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
@@ -31,8 +31,6 @@ const AUDIT: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_millis(250);
 /// How often streams and consumers are looked at when nothing tells of a change: nobody tells of a consumer that is gone.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
-/// Offers that one audit looks at.
-const LOOKED_AT: usize = 200;
 
 /// What the postman is told.
 #[derive(Debug)]
@@ -82,7 +80,7 @@ pub(super) struct Postman {
     lanes: HashSet<Lane>,
     on_the_way: FuturesUnordered<BoxFuture<'static, Done>>,
     /// Attempts whose offer is being taken off its lane: it is not put there again before that is done.
-    purging: HashSet<Attempt>,
+    leaving: HashSet<Attempt>,
     /// How often an attempt was taken back or lost, and when last: NATS would take the next offer for a repeat.
     taken_back: HashMap<Attempt, (u32, Instant)>,
     /// Those of lanes that have something new. Rung when it is there, and not before, so that who hears it finds it.
@@ -93,7 +91,7 @@ pub(super) struct Postman {
 /// What came of a message to the server.
 enum Done {
     Published(Attempt, Result<(), String>),
-    Purged(Attempt),
+    Removed(Attempt),
 }
 
 struct Offered {
@@ -108,6 +106,8 @@ enum Progress {
     Waiting,
     Sent,
     OnLane,
+    /// It was there when it was looked for.
+    Found,
     /// It was not there when it was looked for; if it is still unheard of next time, it is lost.
     Missing,
 }
@@ -133,7 +133,7 @@ impl Postman {
             withdrawn: Vec::new(),
             lanes: HashSet::new(),
             on_the_way: FuturesUnordered::new(),
-            purging: HashSet::new(),
+            leaving: HashSet::new(),
             taken_back: HashMap::new(),
             bells: HashSet::new(),
             retry_at: None,
@@ -228,7 +228,7 @@ impl Postman {
     }
 
     async fn publish(&mut self, attempt: Attempt) {
-        if self.purging.contains(&attempt) {
+        if self.leaving.contains(&attempt) {
             return;
         }
         let Some(Offered { offer, body, .. }) = self.offers.get(&attempt) else { return };
@@ -287,8 +287,8 @@ impl Postman {
     async fn done(&mut self, done: Done) {
         match done {
             Done::Published(attempt, done) => self.arrived(attempt, done),
-            Done::Purged(attempt) => {
-                self.purging.remove(&attempt);
+            Done::Removed(attempt) => {
+                self.leaving.remove(&attempt);
                 if self.open && self.offers.get(&attempt).is_some_and(|o| o.state == Progress::Waiting) {
                     self.publish(attempt).await;
                 }
@@ -317,7 +317,7 @@ impl Postman {
         if let Some(Offered { offer, state, .. }) = self.offers.remove(&attempt)
             && state != Progress::Waiting
         {
-            self.purging.insert(attempt);
+            self.leaving.insert(attempt);
             self.is_gone(attempt);
             let subject = self.link.names.lane(&offer.lane, Track::of(offer.band), attempt.0, attempt.1);
             self.withdrawn.push((attempt, offer.lane.scope, subject));
@@ -342,14 +342,11 @@ impl Postman {
         for (attempt, scope, subject) in std::mem::take(&mut self.withdrawn) {
             let link = self.link.clone();
             self.on_the_way.push(Box::pin(async move {
-                let stream = link.jetstream.get_stream_no_info(link.names.lanes(scope)).await;
                 // One that stays is refused when somebody starts it.
-                if let Ok(stream) = stream
-                    && let Err(error) = stream.purge().filter(subject).await
-                {
-                    tracing::debug!(%error, "a withdrawn offer stays on its lane");
+                if !streams::remove(&link, scope, subject).await {
+                    tracing::debug!(job = %attempt.0, "a withdrawn offer stays on its lane");
                 }
-                Done::Purged(attempt)
+                Done::Removed(attempt)
             }));
         }
     }
@@ -372,49 +369,6 @@ impl Postman {
                     tracing::warn!(%lane, %error, "a lane cannot be made");
                 }
                 false
-            }
-        }
-    }
-
-    /// Looks for offers that nobody has started; what is gone twice without a word was lost with NATS's memory.
-    async fn audit(&mut self) {
-        self.taken_back.retain(|_, (_, at)| at.elapsed() < streams::KNOWN * 2);
-        if !self.open {
-            return;
-        }
-        let mut looked: Vec<Attempt> =
-            self.offers.iter().filter(|(_, o)| matches!(o.state, Progress::OnLane | Progress::Missing)).map(|(a, _)| *a).collect();
-        looked.sort_unstable();
-        looked.truncate(LOOKED_AT);
-        let mut streams: HashMap<Scope, Stream<()>> = HashMap::new();
-        for attempt in looked {
-            let Some(offered) = self.offers.get(&attempt) else { continue };
-            let (lane, track) = (offered.offer.lane.clone(), Track::of(offered.offer.band));
-            let stream = match streams.entry(lane.scope) {
-                Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(vacant) => {
-                    let Ok(stream) = self.link.jetstream.get_stream_no_info(self.link.names.lanes(lane.scope)).await else { return };
-                    vacant.insert(stream)
-                }
-            };
-            let found = match stream.get_last_raw_message_by_subject(&self.link.names.lane(&lane, track, attempt.0, attempt.1)).await {
-                Ok(_) => true,
-                Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => false,
-                Err(_) => {
-                    self.look.notify_one();
-                    return;
-                }
-            };
-            let Some(offered) = self.offers.get_mut(&attempt) else { continue };
-            offered.state = match (found, offered.state) {
-                (true, _) => Progress::OnLane,
-                (false, Progress::Missing) => Progress::Waiting,
-                (false, Progress::OnLane | Progress::Sent | Progress::Waiting) => Progress::Missing,
-            };
-            if offered.state == Progress::Waiting {
-                tracing::info!(job = %attempt.0, %lane, "an offer is gone without a word, and is made again");
-                self.is_gone(attempt);
-                self.publish(attempt).await;
             }
         }
     }

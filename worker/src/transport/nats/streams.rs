@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, PriorityPolicy, pull};
-use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, RetentionPolicy, StorageType};
+use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, LastRawMessageErrorKind, RetentionPolicy, StorageType};
 use futures_util::StreamExt as _;
 use pullyard_schemas::{Lane, Scope};
 
@@ -74,6 +74,29 @@ pub(super) async fn missing(link: &Link, lanes: &HashSet<Lane>) -> Vec<Lane> {
     }
     let whole = |lane: &Lane| Track::BOTH.iter().all(|track| there.contains(&(lane.scope, Names::consumer(lane, *track))));
     lanes.iter().filter(|lane| !whole(lane)).cloned().collect()
+}
+
+/// Where in its stream the message with this subject is, if it is there. An error says that nothing can be said now.
+pub(super) async fn place(link: &Link, scope: Scope, subject: String) -> Result<Option<u64>, ()> {
+    let stream = link.jetstream.get_stream_no_info(link.names.lanes(scope)).await.map_err(drop)?;
+    match stream.get_last_raw_message_by_subject(&subject).await {
+        Ok(message) => Ok(Some(message.sequence)),
+        Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
+        Err(_) => Err(()),
+    }
+}
+
+/// Takes the message with this subject out of its stream; `false` where that could not be done now. By its place, because a
+/// server that clears by subject has been seen to leave another message behind that its consumer never gives to anybody.
+pub(super) async fn remove(link: &Link, scope: Scope, subject: String) -> bool {
+    match place(link, scope, subject).await {
+        Ok(None) => true,
+        Ok(Some(sequence)) => match link.jetstream.get_stream_no_info(link.names.lanes(scope)).await {
+            Ok(stream) => stream.delete_message(sequence).await.is_ok(),
+            Err(_) => false,
+        },
+        Err(()) => false,
+    }
 }
 
 /// The consumer that every worker of a lane pulls from, by rank.
