@@ -15,6 +15,7 @@ mod jobs;
 mod large;
 mod limits;
 mod misbehave;
+mod openapi;
 mod plumbing;
 mod promises;
 mod shim;
