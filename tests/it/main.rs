@@ -18,6 +18,7 @@ mod misbehave;
 mod openapi;
 mod plumbing;
 mod promises;
+mod sdk;
 mod shim;
 mod spill;
 mod standstill;

@@ -6,9 +6,12 @@ import sys
 import threading
 import time
 import traceback
+import urllib.error
+import urllib.parse
 import urllib.request
 
 URL = os.environ["PULLYARD_URL"]
+NARROW_URL = os.environ["NARROW_URL"]
 MODEL = os.environ["MODEL_URL"]
 _failed = []
 
@@ -62,24 +65,33 @@ def release():
     _model("release", "")
 
 
-def broker(method, path, body=None):
-    """Pullyard's own API, as no SDK knows it."""
+def narrow(method, path, body=None):
+    """The API of the broker with one slot that no SDK knows."""
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(URL + path, data, {"Authorization": "Bearer secret"}, method=method)
+    request = urllib.request.Request(NARROW_URL + path, data, {"Authorization": "Bearer secret"}, method=method)
     with urllib.request.urlopen(request, timeout=30) as answer:
         return json.load(answer)
 
 
 def submit(prompt):
-    return broker("POST", "/v1/jobs", {"model": "m", "messages": [{"role": "user", "content": prompt}]})["id"]
+    return narrow("POST", "/v1/jobs", {"model": "m", "messages": [{"role": "user", "content": prompt}]})["id"]
 
 
-def ended(job):
-    until(lambda: broker("GET", f"/v1/jobs/{job}")["state"] == "completed", f"the end of {job}")
+def submit_until_full():
+    jobs = []
+    try:
+        while len(jobs) < 10:
+            jobs.append(submit(f"waits {len(jobs)}"))
+    except urllib.error.HTTPError as error:
+        assert error.code == 429, error
+    return jobs
+
+
+def ended(*jobs):
+    for job in jobs:
+        until(lambda: narrow("GET", f"/v1/jobs/{job}")["state"] == "completed", f"the end of {job}")
 
 
 def _model(what, prompt):
-    from urllib.parse import quote
-
-    with urllib.request.urlopen(f"{MODEL}/told/{what}/{quote(prompt)}", timeout=30) as answer:
+    with urllib.request.urlopen(f"{MODEL}/told/{what}/{urllib.parse.quote(prompt)}", timeout=30) as answer:
         return json.load(answer)

@@ -14,6 +14,13 @@ def weather(city: str) -> str:
     return "rain"
 
 
+def sum_of(chunks):
+    whole = None
+    for chunk in chunks:
+        whole = chunk if whole is None else whole + chunk
+    return whole
+
+
 @check.that
 def a_chat_is_answered_whole_and_streamed():
     assert chat.invoke("hello").content == "re hello 1 2"
@@ -41,13 +48,6 @@ def embeddings_are_vectors():
 @check.that
 def errors_are_openais():
     check.raises(openai.NotFoundError, lambda: ChatOpenAI(model="no-such", base_url=check.URL + "/v1", api_key="secret").invoke("x"))
-
-
-def sum_of(chunks):
-    whole = None
-    for chunk in chunks:
-        whole = chunk if whole is None else whole + chunk
-    return whole
 
 
 check.done()
