@@ -13,7 +13,8 @@ use super::rig::Rig;
 async fn say_twice(nats: &NatsServer, subjects: &str) {
     let client = async_nats::connect(nats.url()).await.unwrap();
     let mut heard = client.subscribe(subjects.to_owned()).await.unwrap();
-    client.flush().await.unwrap();
+    // Any answer shows that the server knows of the subscription.
+    client.request("$JS.API.INFO", Bytes::new()).await.unwrap();
     tokio::spawn(async move {
         while let Some(message) = heard.next().await {
             let repeated = message.headers.as_ref().is_some_and(|headers| headers.get("Repeated").is_some());

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use async_nats::{ConnectOptions, Event};
 use futures_util::StreamExt as _;
-use pullyard_tests::{Behaviour, FakeModel, NatsOptions, NatsServer, Setup, TestBroker, TestWorker, chat, until};
+use pullyard_tests::{Behaviour, FakeModel, NatsOptions, NatsServer, PATIENCE, Setup, TestBroker, TestWorker, chat, until};
 use serde_json::{Value, json};
 
 use super::rig::joined;
@@ -201,14 +201,14 @@ async fn the_broker_gives_a_private_request_to_nobody_who_asks_where_cloud_worke
     client.job_in(&large, "running").await;
     let intruder = Intruder::at(&yard.nats).await;
 
+    // Before the question, whose answer shows that the server knows of the subscription.
+    let mut told = intruder.client.subscribe("yard.v1.control.*").await.unwrap();
     let question = format!("{{\"job\":\"{large}\",\"token\":1,\"at\":0}}\n");
     let answer = intruder.client.request("yard.v1.body.any", question.into()).await.unwrap();
     assert!(answer.payload.is_empty(), "{} bytes", answer.payload.len());
 
     // Nor does it hear of the worker's output, though it may hear what workers are told.
-    let mut told = intruder.client.subscribe("yard.v1.control.*").await.unwrap();
-    intruder.client.flush().await.unwrap();
     client.post(&format!("/v1/jobs/{large}/cancel"), &json!({})).await.expect(200);
-    let heard = told.next().await.unwrap();
+    let heard = tokio::time::timeout(PATIENCE, told.next()).await.unwrap().unwrap();
     assert!(heard.payload.len() < 200 && !String::from_utf8_lossy(&heard.payload).contains("secret"));
 }
