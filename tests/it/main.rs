@@ -14,6 +14,7 @@ mod harness;
 mod jobs;
 mod large;
 mod limits;
+mod matrix;
 mod misbehave;
 mod openapi;
 mod plumbing;

@@ -20,7 +20,10 @@ impl Yard {
         let start = async |slots: u32, more: &str| {
             let yaml = format!(
                 "{QUICK}{more}keys: [{{name: ann, key: \"env:ANN\"}}]\nbackends:\n{}",
-                model.backend("a", &format!("slots: {slots}, breaker: {{allowed_fails: 1000}}, timeouts: {{first_token: 20s, between_tokens: 20s}}"))
+                model.backend(
+                    "a",
+                    &format!("slots: {slots}, breaker: {{allowed_fails: 1000}}, timeouts: {{first_token: 20s, between_tokens: 20s}}")
+                )
             );
             Setup::new(yaml).env("ANN", "secret").start().await
         };
