@@ -60,7 +60,7 @@ async fn answer(State((model, asked)): State<(&'static str, Arc<Mutex<String>>)>
     }
     let tools = body["tools"].as_array().is_some_and(|tools| !tools.is_empty());
     // Ollama streams unless it is told not to, the others when they are told to.
-    let streamed = body["stream"].as_bool().unwrap_or(path.starts_with("/api/"));
+    let streamed = body["stream"].as_bool().unwrap_or_else(|| path.starts_with("/api/"));
     match path {
         "/v1/models" => plain(json!({"object": "list", "data": [{"id": model, "object": "model", "type": "model"}]})),
         "/api/tags" => plain(json!({"models": [{"name": model, "model": model, "digest": "d"}]})),
