@@ -8,6 +8,28 @@ use pullyard_tests::{FakeModel, Foreign, Setup, TestBroker, python, seed};
 use reqwest::Method;
 use serde_json::{Value, json};
 
+/// What a dispatch of an API's own takes behind the path that leads to it: each list of names in its body is a pattern.
+fn delegated(http: &Path, source: &str) -> BTreeSet<String> {
+    let mut all = BTreeSet::new();
+    for (at, _) in source.match_indices("::dispatch(") {
+        let module = source[..at].rsplit(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap();
+        let (before, _) = source[..at].rsplit_once("=>").unwrap();
+        let head = &before[before.rfind('[').unwrap()..];
+        let files = [http.join(module).join("mod.rs"), http.join(format!("{module}.rs"))];
+        let text = files.iter().find_map(|file| fs::read_to_string(file).ok()).unwrap_or_else(|| panic!("where is {module}?"));
+        let (_, body) = text.split_once("fn dispatch").unwrap();
+        let (body, _) = body.split_once("\n}\n").unwrap();
+        let lists = body.match_indices('[').filter(|(at, _)| body[..*at].ends_with([' ', '(']));
+        for (at, _) in lists.filter(|(at, _)| !body[..*at].ends_with("= ")) {
+            let rest = body[at + 1..].split_once(']').map_or("", |(list, _)| list);
+            // `["v1", "messages", rest @ ..]` goes on with what is in place of the rest.
+            let whole = head.rsplit_once(',').map_or(head, |(names, _)| names);
+            all.extend(patterns(&format!("{whole}, {rest}]")));
+        }
+    }
+    all
+}
+
 const METHODS: [Method; 5] = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
 const TOOLS: &str = include_str!("../sdk/openapi/requirements.txt");
 
@@ -67,6 +89,17 @@ fn patterns(source: &str) -> BTreeSet<String> {
     all
 }
 
+#[test]
+fn patterns_of_an_api_of_its_own_are_read_too() {
+    let http = tempfile::tempdir().unwrap();
+    let own = "fn dispatch(rest: &[&str]) {\n    match (method, rest) {\n        (_, []) => 1,\n        (&Method::POST, [\"count\"]) => all[0],\n        (_, [id] | [id, \"cancel\" | \"stop\"]) => 2,\n    }\n}\n";
+    fs::write(http.path().join("own.rs"), own).unwrap();
+    let routes = "(_, [\"v1\", \"own\", rest @ ..]) => own::dispatch(app, rest).await,";
+    let read: Vec<String> = delegated(http.path(), routes).into_iter().collect();
+    assert_eq!(read, ["/v1/own", "/v1/own/*", "/v1/own/*/cancel", "/v1/own/*/stop", "/v1/own/count"]);
+    assert!(takes("/v1/own/*/stop", "/v1/own/{id}/stop") && !takes("/v1/own/*/stop", "/v1/own/{id}"));
+}
+
 fn sources(dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
     let all = entries.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] });
@@ -93,7 +126,13 @@ async fn every_route_of_the_source_is_written_there() {
     let http = Path::new(env!("CARGO_MANIFEST_DIR")).join("../broker/src/http");
     let dispatching: Vec<String> =
         sources(&http).into_iter().map(|path| fs::read_to_string(path).unwrap()).filter(|source| source.contains("fn dispatch")).collect();
-    let routes: BTreeSet<String> = dispatching.iter().flat_map(|source| patterns(source)).collect();
+    let mut routes: BTreeSet<String> = dispatching.iter().flat_map(|source| patterns(source)).collect();
+    routes.extend(
+        dispatching
+            .iter()
+            .filter(|source| source.contains("fn dispatch(app: Arc<App>, request: HttpRequest"))
+            .flat_map(|source| delegated(&http, source)),
+    );
     assert!(routes.len() > 15 && routes.contains("/v1/chat/completions"), "{routes:?}");
     for route in routes {
         assert!(paths.iter().any(|path| takes(&route, path)), "{route} is in no part of broker/src/http/openapi/");
