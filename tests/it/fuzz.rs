@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 const REQUESTS: usize = 10_000;
 const CONNECTIONS: usize = 16;
-const PATHS: [&str; 25] = [
+const PATHS: [&str; 33] = [
     "/",
     "/healthz",
     "/readyz",
@@ -32,13 +32,21 @@ const PATHS: [&str; 25] = [
     "/v1/chat/completions",
     "/v1/chat/completions/",
     "/v1/unknown",
+    "/api/version",
+    "/api/tags",
+    "/api/ps",
+    "/api/show",
+    "/api/pull",
+    "/api/delete",
+    "/api/blobs/sha256:0",
+    "/api/unknown",
     "//v1//jobs//",
     "/v1/jobs/../../etc/passwd",
 ];
 /// Where bodies are read.
-const INTAKES: [&str; 3] = ["/v1/jobs", "/v1/chat/completions", "/v1/route"];
+const INTAKES: [&str; 7] = ["/v1/jobs", "/v1/chat/completions", "/v1/route", "/api/chat", "/api/generate", "/api/embed", "/api/embeddings"];
 const METHODS: [&str; 9] = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE", "BREW"];
-const FIELDS: [&str; 22] = [
+const FIELDS: [&str; 28] = [
     "model",
     "messages",
     "prompt",
@@ -55,6 +63,12 @@ const FIELDS: [&str; 22] = [
     "on_interrupt",
     "metadata",
     "tags",
+    "options",
+    "format",
+    "images",
+    "keep_alive",
+    "think",
+    "system",
     "max_tokens",
     "temperature",
     "x_unknown",
@@ -201,13 +215,22 @@ fn judged(sent: &str, body: &[u8], raw: &Raw) {
         format!("{}\nwas sent with the body {body:?} and answered with {} {answer}", &sent[..sent.len().min(600)], raw.status)
     };
     let head_only = sent.starts_with("HEAD ");
+    let ollama = sent.split(' ').nth(1).is_some_and(|path| path.starts_with("/api/"));
+    let explained = || if ollama { told_in_ollamas_words(&raw.body) } else { errors_are_explained(&raw.body).is_some() };
     match raw.status {
         200..=299 => {}
-        400..=499 | 503 if head_only => {}
+        400..=499 | 503 | 501 if head_only => {}
+        // What Ollama does with models' files.
+        501 if ollama => assert!(explained(), "{}", context()),
         // A deadline that had passed before the job could run.
-        400..=499 | 503 => assert!(errors_are_explained(&raw.body).is_some(), "{}", context()),
+        400..=499 | 503 => assert!(explained(), "{}", context()),
         _ => panic!("{}", context()),
     }
+}
+
+fn told_in_ollamas_words(body: &[u8]) -> bool {
+    let value: Value = serde_json::from_slice(body).unwrap_or_default();
+    value["error"].as_str().is_some_and(|message| !message.is_empty())
 }
 
 /// Sends so many requests over connections that are used as long as the broker lets them.

@@ -16,6 +16,7 @@ mod large;
 mod limits;
 mod matrix;
 mod misbehave;
+mod ollama;
 mod openapi;
 mod plumbing;
 mod promises;

@@ -74,6 +74,16 @@ async fn langchain_for_python() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn ollama_for_python() {
+    in_python("ollama_sdk.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ollama_for_javascript() {
+    in_node("ollama_sdk.mjs").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn openai_for_javascript() {
     in_node("openai_sdk.mjs").await;
 }

@@ -91,14 +91,12 @@ fn add_model(models: &mut BTreeMap<Arc<str>, Model>, info: &ModelCard, backend: 
 
 #[cfg(test)]
 mod tests {
-    use pullyard_schemas::fleet::Card;
+    use pullyard_schemas::fleet::{Card, NumCtx};
     use pullyard_schemas::{Timestamp, WorkerId};
 
     use super::*;
 
     fn backend(name: &str, local: bool, slots: u32, models: &[&str]) -> BackendCard {
-        let model =
-            |name: &&str| ModelCard { name: (*name).into(), loaded: false, context: None, images: None, tools: None, embedding: None };
         BackendCard {
             name: name.into(),
             adapter: "openai".into(),
@@ -112,7 +110,8 @@ mod tests {
             failure: None,
             tokens_per_second: None,
             discovered: false,
-            models: models.iter().map(model).collect(),
+            num_ctx: NumCtx::default(),
+            models: models.iter().map(|name| ModelCard::named(*name)).collect(),
         }
     }
 

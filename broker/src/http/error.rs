@@ -46,6 +46,16 @@ impl Error {
         Self::new(StatusCode::NOT_FOUND, "invalid_request_error", message)
     }
 
+    /// What an API has elsewhere, and Pullyard does not do.
+    pub(crate) fn not_there(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_IMPLEMENTED, "invalid_request_error", message)
+    }
+
+    /// A model that did not keep to its format.
+    pub(crate) fn garbage(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_GATEWAY, "server_error", message)
+    }
+
     pub(crate) fn unauthorized() -> Self {
         let mut error =
             Self::new(StatusCode::UNAUTHORIZED, "authentication_error", "a valid API key is needed: Authorization: Bearer <key>");

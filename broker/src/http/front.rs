@@ -20,13 +20,13 @@ use super::{App, compress, cors, openapi};
 /// Answers one request, whatever it is.
 pub(super) async fn answer(app: Arc<App>, mut request: HttpRequest<Incoming>, limits: Limits) -> Result<Response, Infallible> {
     let live = app.live_config();
-    // Who may GET may HEAD, and is told all but the body.
-    let head = request.method() == Method::HEAD;
-    if head {
-        *request.method_mut() = Method::GET;
-    }
     let path = request.uri().path().trim_end_matches('/').to_owned();
     let segments: Vec<&str> = path.split('/').skip(1).collect();
+    // Who may GET may HEAD, and is told all but the body.
+    let head = request.method() == Method::HEAD;
+    if head && !openapi::has_head(&segments) {
+        *request.method_mut() = Method::GET;
+    }
     let api = Api::of(&segments, request.headers());
     let coding = compress::wanted(request.headers());
     let visitor = Visitor::of(&live.cors, live.keys.is_empty(), request.uri(), request.headers());

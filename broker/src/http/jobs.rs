@@ -19,7 +19,7 @@ use super::fields::MOST_ATTEMPTS;
 use super::intake::{self, Arrival};
 use super::shown::{Shown, Time};
 use super::wait::Frames;
-use super::{App, Request, fields};
+use super::{App, Request, fields, reload};
 use crate::config::parse_duration;
 use crate::core::decide::{Command, Rejection};
 use crate::core::nearest::suggest;
@@ -47,6 +47,7 @@ pub(crate) async fn create(app: Arc<App>, request: Request, query: Wait) -> Resu
         default_band: Band::Normal,
     };
     let new = intake::new_job(&app, request.body.clone(), &fields, &arrival, app.now())?;
+    let warning = reload::warning(&app, &fields, &new.spec);
     drop(fields);
     let found = match app.repeated(&new).await? {
         Some(id) => app.find(id).await?,
@@ -69,6 +70,9 @@ pub(crate) async fn create(app: Arc<App>, request: Request, query: Wait) -> Resu
     let mut response = show(&app, &found, status).await?;
     if let Ok(location) = HeaderValue::from_str(&format!("/v1/jobs/{id}")) {
         response.headers_mut().insert(LOCATION, location);
+    }
+    if let Some(warning) = warning {
+        response.headers_mut().insert(reload::WARNING, warning);
     }
     Ok(response)
 }

@@ -10,7 +10,7 @@ use pullyard_schemas::job::Kind;
 use super::arrive::{Unread, authorize};
 use super::error::Error;
 use super::server::Limits;
-use super::{App, jobs, models, openai, openapi, ops, route, usage, workers};
+use super::{App, jobs, models, ollama, openai, openapi, ops, route, usage, workers};
 use crate::core::nearest::suggest;
 
 /// Every route.
@@ -20,7 +20,8 @@ pub(super) async fn dispatch(app: Arc<App>, request: HttpRequest<Incoming>, segm
     let read = matches!(parts.method, Method::GET | Method::HEAD);
     let query = parts.uri.query().unwrap_or("");
     match (read, segments) {
-        (true, [] | ["healthz"]) => return Ok(ops::health()),
+        (true, []) => return Ok(ollama::greeting(&headers).unwrap_or_else(ops::health)),
+        (true, ["healthz"]) => return Ok(ops::health()),
         (true, ["readyz"]) => return ops::ready(&app),
         (true, ["openapi.json"]) => return Ok(openapi::get()),
         (false, [] | ["healthz" | "readyz" | "openapi.json"]) => return Err(Error::method("GET, HEAD")),
@@ -46,6 +47,7 @@ pub(super) async fn dispatch(app: Arc<App>, request: HttpRequest<Incoming>, segm
         (&Method::POST, ["v1", "chat", "completions"]) => openai::create(app, unread.read(limit).await?, Kind::Chat).await,
         (&Method::POST, ["v1", "completions"]) => openai::create(app, unread.read(limit).await?, Kind::Completion).await,
         (&Method::POST, ["v1", "embeddings"]) => openai::create(app, unread.read(limit).await?, Kind::Embedding).await,
+        (method, ["api", path @ ..]) => ollama::dispatch(app, method, path, unread).await,
         (&Method::POST, ["v1", "route"]) => {
             let request = unread.read(limit).await?;
             route::explain(&app, &request).await

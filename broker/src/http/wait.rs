@@ -15,8 +15,8 @@ use super::encode::Encoder;
 use super::error::Error;
 use super::fields::Fields;
 use super::intake::{self, Arrival};
-use super::{App, Request, fields};
-use crate::engine::{End, Ended, Handle, Part, Refusal, Subscription};
+use super::{App, Request, fields, reload};
+use crate::engine::{End, Ended, Handle, NewJob, Part, Refusal, Subscription};
 
 /// Runs a request whose body has OpenAI's shape and answers with what comes of it, as a stream where that was asked. What the
 /// client's own API makes of that is the encoder's, which is made once the body could be read.
@@ -41,7 +41,17 @@ pub(crate) async fn answer(
     };
     let streamed = kind != Kind::Embedding && fields.stream == Some(true);
     let new = intake::new_job(&app, request.body.clone(), &fields, &arrival, app.now())?;
+    let warning = reload::warning(&app, &fields, &new.spec);
     drop(fields);
+    let mut response = run(app, new, encoder, streamed, &request).await?;
+    if let Some(warning) = warning {
+        response.headers_mut().insert(reload::WARNING, warning);
+    }
+    Ok(response)
+}
+
+async fn run(app: Arc<App>, new: NewJob, encoder: Box<dyn Encoder>, streamed: bool, request: &Request) -> Result<Response, Error> {
+    let keep = new.spec.keep;
     if let Some(id) = app.repeated(&new).await? {
         let ended = app.ended_from_log(id).await?;
         return if streamed { completed_stream(&ended, encoder) } else { completed_whole(&ended, encoder) };

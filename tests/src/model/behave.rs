@@ -48,6 +48,8 @@ pub enum Behaviour {
     CutAfter(usize),
     /// Bytes that are no reply.
     Garbage,
+    /// These bytes, in one piece.
+    Verbatim(String),
     /// Output without end, as fast as it is taken.
     Flood,
     /// A call of the first tool that is offered.
@@ -151,8 +153,12 @@ impl Visit {
             }
             Behaviour::Refuse(status, headers) => {
                 self.end();
-                let mut response =
-                    json_reply(status, &json!({"error": {"message": "told to refuse", "type": "server_error", "code": null}}));
+                let error = if seen.is_ollama() {
+                    json!({"error": "told to refuse"})
+                } else {
+                    json!({"error": {"message": "told to refuse", "type": "server_error", "code": null}})
+                };
+                let mut response = json_reply(status, &error);
                 for (name, value) in headers {
                     response.headers_mut().insert(name, value.parse().unwrap());
                 }
@@ -195,6 +201,13 @@ impl Visit {
                 response.headers_mut().insert("content-type", "text/event-stream".parse().unwrap());
                 response
             }
+            Behaviour::Verbatim(text) => {
+                self.end();
+                let kind = if text.starts_with("data:") { "text/event-stream" } else { "application/json" };
+                let mut response = Response::new(Body::from(text));
+                response.headers_mut().insert("content-type", kind.parse().unwrap());
+                response
+            }
             Behaviour::Flood => stream(async move |to| {
                 let text = "flood ".repeat(20);
                 while to.send(Ok(chunk(&seen, &json!({"content": text}), None))).await.is_ok() {}
@@ -220,6 +233,10 @@ impl Visit {
                     return;
                 }
             }
+            if seen.is_ollama() {
+                let _ = to.send(Ok(super::ollama::line(&seen, &json!({}), Some("stop"), how.tokens))).await;
+                return;
+            }
             let _ = to.send(Ok(chunk(&seen, &json!({}), Some("stop")))).await;
             if seen.body["stream_options"]["include_usage"] == true {
                 let usage = json!({"id": "chatcmpl-fake", "object": "chat.completion.chunk", "created": 1, "model": seen.body["model"],
@@ -235,7 +252,9 @@ impl Visit {
             return;
         }
         self.end();
-        let _ = to.send(Ok("data: [DONE]\n\n".into())).await;
+        if !seen.is_ollama() {
+            let _ = to.send(Ok("data: [DONE]\n\n".into())).await;
+        }
     }
 }
 

@@ -24,6 +24,9 @@ pub(super) async fn send_tokens(seen: &Seen, which: std::ops::Range<usize>, to: 
 }
 
 pub(super) fn chunk(seen: &Seen, delta: &Value, finish: Option<&str>) -> Bytes {
+    if seen.is_ollama() {
+        return super::ollama::line(seen, delta, finish, 0);
+    }
     let chunk = json!({"id": "chatcmpl-fake", "object": "chat.completion.chunk", "created": 1, "model": seen.body["model"],
         "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]});
     format!("data: {chunk}\n\n").into()
@@ -34,11 +37,14 @@ pub(super) fn usage(tokens: usize) -> Value {
 }
 
 pub(super) fn whole(seen: &Seen, tokens: usize) -> Value {
+    let text: String = (0..tokens).map(|n| token(seen, n)).collect();
+    if seen.is_ollama() {
+        return super::ollama::whole(seen, &text, tokens);
+    }
     if seen.path.ends_with("/embeddings") {
         let data = json!([{"object": "embedding", "index": 0, "embedding": [0.5, -0.5]}]);
         return json!({"object": "list", "data": data, "model": seen.body["model"], "usage": {"prompt_tokens": 7, "total_tokens": 7}});
     }
-    let text: String = (0..tokens).map(|n| token(seen, n)).collect();
     json!({"id": "chatcmpl-fake", "object": "chat.completion", "created": 1, "model": seen.body["model"], "usage": usage(tokens),
         "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}]})
 }

@@ -20,6 +20,7 @@ pub(super) fn request(call: &Call) -> Result<Wire, Failure> {
         return Err(Failure::new(FailureKind::NoModel, "Anthropic serves chat alone"));
     }
     let fields = Fields::read(&call.body)?;
+    fields.refuse_ollama()?;
     let Some(Value::Array(messages)) = fields.value("messages")? else { return Err(refused("`messages` must be a list")) };
     let (system, turns) = conversation(&messages)?;
     let limit = fields.value("max_completion_tokens")?.or(fields.value("max_tokens")?).unwrap_or_else(|| MAX_TOKENS.into());

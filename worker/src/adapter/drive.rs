@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::framing::{self, Framer};
 use super::resume::Said;
 use super::seam::Seam;
-use super::{Call, Chunk, Decoder, Dialect, Endpoint, Progress, Wire, failure};
+use super::{Call, Chunk, Decoder, Dialect, Endpoint, Progress, Wire, failure, ollama};
 use crate::end::{Broken, Finished};
 
 /// The API version that Anthropic's servers are asked for; they take any that they ever had.
@@ -67,6 +67,10 @@ pub async fn drive(
         Some(body) => &Call { body, ..call.clone() },
         None => call,
     };
+    if endpoint.dialect != Dialect::Ollama && ollama::is_load(call) {
+        on_chunk(ollama::loaded(call));
+        return Ok(Finished { usage: Usage::default(), finish: Some("stop".into()) });
+    }
     let wire = endpoint.dialect.request(call).map_err(Broken::before)?;
     let mut attempt = Attempt {
         endpoint,

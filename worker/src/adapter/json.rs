@@ -48,6 +48,27 @@ impl<'a> Fields<'a> {
         self.take(name)
     }
 
+    /// What only an Ollama server takes.
+    pub(super) fn ollama(&self) -> Result<Self, Failure> {
+        match self.get("ollama") {
+            Some(raw) => split(raw).map(Self).ok_or_else(|| Failure::new(FailureKind::BadRequest, "`ollama` must be an object")),
+            None => Ok(Self(Vec::new())),
+        }
+    }
+
+    /// Refuses, at another server, what of it the answer's meaning depends on; the rest is tuning.
+    pub(super) fn refuse_ollama(&self) -> Result<(), Failure> {
+        const MEANT: [&str; 4] = ["template", "system", "images", "logprobs"];
+        let ollama = self.ollama()?;
+        match MEANT.into_iter().find(|name| ollama.get(name).is_some()) {
+            None => Ok(()),
+            Some(name) => {
+                let why = format!("`{name}` of a generation can only be honoured by an Ollama server, and this model is at another");
+                Err(Failure::new(FailureKind::BadRequest, why))
+            }
+        }
+    }
+
     /// Whether a field is the operator's and not the model's. `metadata` is OpenAI's only together with `store`.
     pub(super) fn is_ours(&self, name: &str) -> bool {
         OURS.contains(&name) || (name == "metadata" && self.get("store") != Some(b"true"))

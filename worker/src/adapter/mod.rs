@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use pullyard_schemas::fleet::NumCtx;
 use pullyard_schemas::job::Kind;
 use pullyard_schemas::{Failure, Usage};
 use reqwest::Url;
@@ -210,6 +211,10 @@ pub struct Call {
     pub id: String,
     /// Seconds since 1970, where the server gives no time.
     pub created: u64,
+    /// What becomes of options that would make an Ollama server load the model anew.
+    pub num_ctx: NumCtx,
+    /// The context that the model is loaded with, where that is known.
+    pub loaded_context: Option<u32>,
 }
 
 /// A piece of output: one JSON object in OpenAI's shape, without line ends.

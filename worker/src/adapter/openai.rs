@@ -18,6 +18,7 @@ use super::{Call, Chunk, Progress, Quirks, Wire};
 
 pub(super) fn request(call: &Call, quirks: Quirks) -> Result<Wire, Failure> {
     let fields = Fields::read(&call.body)?;
+    fields.refuse_ollama()?;
     let mut body = Vec::with_capacity(call.body.len() + 64);
     body.extend_from_slice(b"{\"model\":");
     string(&mut body, &call.model)?;

@@ -10,10 +10,11 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use serde_json::{Map, Value};
 
 /// What is common to all, and then one file for each API.
-const PARTS: [&str; 5] = [
+const PARTS: [&str; 6] = [
     include_str!("base.json"),
     include_str!("ops.json"),
     include_str!("openai.json"),
+    include_str!("ollama.json"),
     include_str!("jobs.json"),
     include_str!("workers.json"),
 ];
@@ -30,6 +31,11 @@ pub(super) fn get() -> Response {
 pub(super) fn allowed(segments: &[&str]) -> Option<&'static str> {
     let paths = &DOCUMENT.paths;
     paths.iter().find(|path| path.takes(segments)).map(|path| &*path.allowed)
+}
+
+/// Whether HEAD is a method of this path by itself, and not what is told of its GET.
+pub(super) fn has_head(segments: &[&str]) -> bool {
+    allowed(segments).is_some_and(|allowed| allowed.starts_with("HEAD"))
 }
 
 struct Document {
@@ -76,8 +82,8 @@ impl Path {
     fn of(path: &str, item: &Value) -> Self {
         let segments = path.trim_end_matches('/').split('/').skip(1).map(|s| (!s.starts_with('{')).then(|| s.to_owned())).collect();
         let has = |method: &&str| item.get(method.to_ascii_lowercase()).is_some();
-        let mut allowed: Vec<&str> = ["GET", "POST", "PUT", "PATCH", "DELETE"].into_iter().filter(has).collect();
-        if allowed.first() == Some(&"GET") {
+        let mut allowed: Vec<&str> = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"].into_iter().filter(has).collect();
+        if allowed.first() == Some(&"GET") && allowed.get(1) != Some(&"HEAD") {
             allowed.insert(1, "HEAD");
         }
         allowed.push("OPTIONS");

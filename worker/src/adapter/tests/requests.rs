@@ -233,3 +233,76 @@ fn a_secret_shows_itself_to_nobody() {
         assert!(!error.contains("hush"), "{error}");
     }
 }
+
+#[test]
+fn what_would_load_a_model_anew_is_not_sent_unless_it_is_so_already() {
+    let asked = json!({"messages": [], "options": {"num_ctx": 8192, "seed": 1}, "ollama": {"options": {"num_gpu": 1, "mirostat": 2}}});
+    let sent = |num_ctx, loaded_context| {
+        let call = Call { num_ctx, loaded_context, ..call(Kind::Chat, false, &asked) };
+        let (_, body) = wire(Dialect::Ollama, &call);
+        serde_json::from_str::<Value>(&body).unwrap()["options"].take()
+    };
+    assert_eq!(sent(NumCtx::Strip, None), json!({"seed": 1, "mirostat": 2}));
+    assert_eq!(sent(NumCtx::Strip, Some(4096)), json!({"seed": 1, "mirostat": 2}));
+    assert_eq!(sent(NumCtx::Strip, Some(8192)), json!({"seed": 1, "mirostat": 2, "num_ctx": 8192}));
+    for policy in [NumCtx::Warn, NumCtx::Passthrough] {
+        assert_eq!(sent(policy, None), json!({"seed": 1, "mirostat": 2, "num_ctx": 8192, "num_gpu": 1}));
+    }
+}
+
+#[test]
+fn what_is_under_ollama_reaches_ollama_alone() {
+    let asked =
+        json!({"prompt": "p", "ollama": {"raw": true, "think": false, "keep_alive": "5m", "new_field": [1], "options": {"top_k": 3}}});
+    assert_eq!(
+        body(Dialect::Ollama, Kind::Completion, false, &asked),
+        json!({"model": "theirs", "prompt": "p", "stream": false, "raw": true, "think": false, "keep_alive": "5m", "new_field": [1], "options": {"top_k": 3}})
+    );
+    assert_eq!(body(OPENAI, Kind::Completion, false, &asked), json!({"model": "theirs", "prompt": "p"}));
+    let asked = json!({"prompt": "p", "ollama": {"template": "t"}});
+    let refusal = OPENAI.request(&call(Kind::Completion, false, &asked)).unwrap_err();
+    assert!(refusal.kind == pullyard_schemas::FailureKind::BadRequest && refusal.message.contains("`template`"), "{}", refusal.message);
+}
+
+#[test]
+fn what_ollama_cannot_do_is_refused_by_name() {
+    for (kind, field, value) in [
+        (Kind::Chat, "n", json!(2)),
+        (Kind::Chat, "logit_bias", json!({"5": 1})),
+        (Kind::Chat, "tool_choice", json!("required")),
+        (Kind::Chat, "tool_choice", json!({"type": "function", "function": {"name": "unknown"}})),
+        (Kind::Completion, "best_of", json!(3)),
+        (Kind::Completion, "echo", json!(true)),
+        (Kind::Completion, "logprobs", json!(3)),
+    ] {
+        let mut asked = json!({"messages": [], "prompt": "p"});
+        asked[field] = value;
+        let refusal = Dialect::Ollama.request(&call(kind, false, &asked)).unwrap_err();
+        assert!(refusal.message.contains(&format!("`{field}`")), "{}", refusal.message);
+    }
+    let harmless = json!({"messages": [], "n": 1, "logit_bias": {}, "tool_choice": "none", "tools": tools()});
+    assert_eq!(body(Dialect::Ollama, Kind::Chat, false, &harmless), json!({"model": "theirs", "messages": [], "stream": false}));
+}
+
+#[test]
+fn a_tool_that_must_be_called_is_a_grammar() {
+    let parameters = r#"{"type":"object","properties":{"z":{"type":"string"},"a":{"type":"number"}}}"#;
+    let asked = |choice: &str, system: &str| {
+        let asked = format!(
+            r#"{{"messages":[{system}{{"role":"user","content":"x"}}],"tool_choice":{choice},"response_format":{{"type":"json_object"}},
+            "tools":[{{"type":"function","function":{{"name":"f","description":"does it","parameters":{parameters}}}}}]}}"#
+        );
+        wire(Dialect::Ollama, &raw(asked, false)).1
+    };
+    for choice in [r#""required""#, r#"{"type":"function","function":{"name":"f"}}"#] {
+        let text = asked(choice, "");
+        assert!(text.contains(&format!(r#""format":{parameters}"#)), "{text}");
+        let sent: Value = serde_json::from_str(&text).unwrap();
+        assert!(sent.get("tools").is_none());
+        let told = sent["messages"][0]["content"].as_str().unwrap();
+        assert!(sent["messages"][0]["role"] == "system" && told.contains("`f` (does it)") && told.contains(parameters), "{told}");
+    }
+    let sent: Value = serde_json::from_str(&asked(r#""required""#, r#"{"role":"system","content":"Be brief."},"#)).unwrap();
+    assert!(sent["messages"][0]["content"].as_str().unwrap().starts_with("Be brief.\n\nCall"));
+    assert_eq!(sent["messages"].as_array().unwrap().len(), 2);
+}
