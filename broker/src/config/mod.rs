@@ -8,6 +8,7 @@
 //! - [`Error`]: what is wrong, where, and what would be right.
 
 mod backend;
+mod cors;
 pub mod discover;
 mod error;
 mod fleet;
@@ -35,6 +36,7 @@ use sha2::{Digest, Sha256};
 
 pub use crate::core::hours::Window;
 pub use backend::{Adapter, Backend, Breaker, Leave, Model, Quirks, Timeouts};
+pub use cors::{Cors, Origins};
 pub use discover::discover;
 pub use error::{Error, Place};
 pub use fleet::{Auth, Nats, Role, Storage, Tls, Transport, Worker, as_worker_name, check_server, parse_prefix, parse_worker_name};
@@ -74,6 +76,7 @@ pub struct Config {
     pub limits: Bounds,
     pub files: Files,
     pub batches: Batches,
+    pub cors: Cors,
     pub prices: Prices,
     pub webhooks: Webhooks,
     pub schedules: Vec<Schedule>,
@@ -121,6 +124,7 @@ impl Default for Config {
             limits: Bounds::default(),
             files: Files::default(),
             batches: Batches::default(),
+            cors: Cors::default(),
             prices: Prices::default(),
             webhooks: Webhooks::default(),
             schedules: Vec::new(),

@@ -245,11 +245,20 @@ pub struct Bounds {
     pub header_timeout: Duration,
     #[serde(deserialize_with = "units::duration")]
     pub body_timeout: Duration,
+    /// How long a client may take nothing of what there is for it.
+    #[serde(deserialize_with = "units::duration")]
+    pub write_timeout: Duration,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { body: 64_000_000, header: 64_000, header_timeout: Duration::from_secs(15), body_timeout: Duration::from_secs(120) }
+        Self {
+            body: 64_000_000,
+            header: 64_000,
+            header_timeout: Duration::from_secs(15),
+            body_timeout: Duration::from_secs(120),
+            write_timeout: Duration::from_secs(120),
+        }
     }
 }
 

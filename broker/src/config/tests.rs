@@ -44,7 +44,7 @@ queue: {max_jobs: 2000000, max_bytes: 16GB, max_jobs_per_key: 10, max_bytes_per_
 batch: {windows: ["22:00-07:00 Europe/Berlin"], outside: wait, keep_free: 2}
 shim: {hold: 2s, keep_alive: 10s, on_leave: keep}
 log: {durability: relaxed, flush_every: 50ms, segment: 64MB, retain: 30d}
-limits: {body: 64MB, header: 64KB, header_timeout: 15s, body_timeout: 120s}
+limits: {body: 64MB, header: 64KB, header_timeout: 15s, body_timeout: 120s, write_timeout: 120s}
 prices: {my-model: {input: 2.5, output: 10, cached: 1.25}}
 webhooks: {secret: "env:HOOKS", allow: ["https://example.org/hooks"], timeout: 5s, backoff: 1s, give_up_after: 2h}
 schedules:
@@ -153,6 +153,27 @@ fn nats_is_found_by_its_servers() {
     ] {
         let told = refusal(&format!("nats: {{{nats}}}\n"));
         assert!(told.contains(place) && told.contains(why) && !told.contains("s3cr3t") && !told.contains("me:secret"), "{nats}: {told}");
+    }
+}
+
+#[test]
+fn origins_are_as_browsers_write_them() {
+    let cors = |text: &str| parse(&format!("cors: {{{text}}}\n")).unwrap().cors;
+    assert_eq!((cors("").origins, cors("origins: []").origins), (Origins::None, Origins::None));
+    assert_eq!(cors("origins: \"*\"").origins, Origins::Any);
+    let one = cors("origins: \"https://App.example:8443\"");
+    assert!(one.allows("https://app.example:8443") && !one.allows("https://app.example") && !one.allows("null"));
+    assert!(cors("origins: [\"http://a\", \"tauri://localhost\"]").allows("tauri://localhost"));
+    for (text, place, why) in [
+        ("origins: [\"https://a/\"]", "1:18: cors.origins[0]", "browsers write this as `https://a`"),
+        ("origins: [\"https://a:443\"]", "cors.origins[0]", "browsers write this as `https://a`"),
+        ("origins: [a.example]", "cors.origins[0]", "this is no origin"),
+        ("origins: [\"http://a\", \"*\"]", "cors.origins[1]", "`*` stands alone"),
+        ("origins: 5", "cors.origins", "expected a list of origins"),
+        ("origins: \"*\", credentials: true", "cors.credentials", "credentials are for origins that are named"),
+    ] {
+        let told = refusal(&format!("cors: {{{text}}}\n"));
+        assert!(told.contains(place) && told.contains(why), "{text}: {told}");
     }
 }
 

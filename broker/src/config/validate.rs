@@ -27,6 +27,7 @@ impl Config {
         self.check_schedules()?;
         self.check_names()?;
         self.check_numbers()?;
+        self.cors.check()?;
         self.check_nats()
     }
 
@@ -131,6 +132,7 @@ impl Config {
             ("log.retain", log.retain.unwrap_or(Duration::MAX)),
             ("limits.header_timeout", limits.header_timeout),
             ("limits.body_timeout", limits.body_timeout),
+            ("limits.write_timeout", limits.write_timeout),
             ("webhooks.timeout", self.webhooks.timeout),
             ("webhooks.backoff", self.webhooks.backoff),
         ] {

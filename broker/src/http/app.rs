@@ -13,6 +13,7 @@ use super::error::Error;
 use super::jobs::Filter;
 use crate::batch::Batches;
 use crate::blobs::{Blobs, Name};
+use crate::config::Cors;
 use crate::core::decide::{Command, Policy, Rejection, decide};
 use crate::core::policy::Catalog;
 use crate::engine::{Ended, Handle, NewJob, Page, Refusal, View};
@@ -39,6 +40,8 @@ pub struct LiveConfig {
     pub retry_within: Duration,
     /// Whether a job goes on when the client that waits for it leaves.
     pub keep_on_leave: bool,
+    /// Which pages may use it from a browser.
+    pub cors: Cors,
 }
 
 /// Shared by every connection.

@@ -12,6 +12,7 @@ use pullyard_worker::fleet::Unheeded;
 use serde_json::json;
 
 use super::api::Api;
+use super::decompress::CODINGS;
 use crate::batch;
 use crate::core::decide::Rejection;
 use crate::core::policy::Unroutable;
@@ -72,6 +73,28 @@ impl Error {
 
     pub(crate) fn too_large(limit: u64) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error", format!("the body is larger than the limit of {limit} bytes"))
+    }
+
+    /// A body in a coding that is not taken.
+    pub(crate) fn coding(found: &str) -> Self {
+        let found: String = found.chars().take(64).collect();
+        let message = format!("`Content-Encoding` is `{found}`; a body is plain or has one of {CODINGS}");
+        let mut error = Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid_request_error", message);
+        error.param = Some("Content-Encoding".to_owned());
+        error
+    }
+
+    /// A page that the configuration does not know, where it would need no key.
+    pub(crate) fn stranger(origin: &str) -> Self {
+        let message = format!("pages of {origin} may not use this broker; `cors.origins` in its configuration names those that may");
+        let mut error = Self::new(StatusCode::FORBIDDEN, "invalid_request_error", message);
+        error.code = Some("origin_not_allowed");
+        error
+    }
+
+    /// A path that does not exist.
+    pub(crate) fn nothing_at(path: &str) -> Self {
+        Self::not_found(format!("there is nothing at {:?}", path.chars().take(200).collect::<String>()))
     }
 
     /// `allowed` as the header `Allow` has it.
@@ -181,6 +204,10 @@ impl Error {
         }
         if let Some(allowed) = self.rare.allow {
             headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
+        }
+        if self.status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+            // RFC 9110 §12.5.3: what would have been right.
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(CODINGS));
         }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

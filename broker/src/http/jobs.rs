@@ -180,7 +180,8 @@ pub(crate) async fn list(app: Arc<App>, filter: Filter) -> Result<Response, Erro
         let instead = suggest(state, &State::NAMES);
         return Err(Error::bad_request("state", format!("there is no state `{}`; {instead}", state.chars().take(64).collect::<String>())));
     }
-    let after = filter.after.as_deref().map(parse).transpose()?;
+    let after = filter.after.as_deref().map(|id| id.parse().map_err(|_| Error::bad_request("after", "`after` must be a job id")));
+    let after = after.transpose()?;
     let mut jobs = app.list(&Arc::new(filter), after, limit + 1).await?;
     let has_more = jobs.len() > limit;
     jobs.truncate(limit);

@@ -11,7 +11,9 @@ use super::api::Api;
 use super::arrive::{Unread, authorize};
 use super::error::Error;
 use super::server::Limits;
-use super::{App, anthropic, batches, files, hooks, jobs, models, ollama, openai, ops, queue, responses, route, schedules, usage, workers};
+use super::{
+    App, anthropic, batches, files, hooks, jobs, models, ollama, openai, openapi, ops, queue, responses, route, schedules, usage, workers,
+};
 use crate::core::nearest::suggest;
 
 /// Every route.
@@ -24,7 +26,8 @@ pub(super) async fn dispatch(app: Arc<App>, request: HttpRequest<Incoming>, segm
         (true, []) => return Ok(ollama::greeting(&headers).unwrap_or_else(ops::health)),
         (true, ["healthz"]) => return Ok(ops::health()),
         (true, ["readyz"]) => return ops::ready(&app),
-        (false, [] | ["healthz" | "readyz"]) => return Err(Error::method("GET, HEAD")),
+        (true, ["openapi.json"]) => return Ok(openapi::get()),
+        (false, [] | ["healthz" | "readyz" | "openapi.json"]) => return Err(Error::method("GET, HEAD")),
         _ => {}
     }
     let key = authorize(&app, &headers)?;
@@ -98,7 +101,7 @@ pub(super) async fn dispatch(app: Arc<App>, request: HttpRequest<Incoming>, segm
             | ["v1", "queue" | "schedules" | "usage" | "workers"]
             | ["metrics"],
         ) => Err(Error::method("GET, HEAD")),
-        _ => Err(Error::not_found(format!("there is nothing at {:?}", parts.uri.path().chars().take(200).collect::<String>()))),
+        _ => Err(Error::nothing_at(parts.uri.path())),
     }
 }
 

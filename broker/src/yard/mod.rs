@@ -260,6 +260,7 @@ impl Yard {
             header_bytes: usize::try_from(bounds.header).unwrap_or(usize::MAX),
             header_timeout: bounds.header_timeout,
             body_timeout: bounds.body_timeout,
+            write_timeout: bounds.write_timeout,
         };
         http::serve(self.app.clone(), listener, limits, LINGER, stop)
     }
@@ -349,5 +350,6 @@ fn live_config(config: &Config, env: Env) -> Result<LiveConfig, config::Error> {
         keep_alive: config.shim.keep_alive,
         retry_within: config.shim.retry_within,
         keep_on_leave: config.shim.on_leave == ShimLeave::Keep,
+        cors: config.cors.clone(),
     })
 }

@@ -9,7 +9,7 @@ use hyper::Response;
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use super::openai::{chunk, json_reply, send_tokens, usage, whole};
+use super::openai::{chunk, json_reply, send_tokens, tool_call, tool_call_chunks, usage, whole};
 use super::{Seen, State, Stay};
 
 /// How a request is answered that is answered well.
@@ -52,6 +52,10 @@ pub enum Behaviour {
     Verbatim(String),
     /// Output without end, as fast as it is taken.
     Flood,
+    /// A call of the first tool that is offered.
+    CallTool,
+    /// As the prompt says.
+    AsPrompted,
 }
 
 impl Behaviour {
@@ -133,7 +137,20 @@ impl Visit {
 
     pub(super) async fn behave(mut self, behaviour: Behaviour, seen: Seen) -> Response<Body> {
         let streamed = seen.body["stream"] == true;
+        let behaviour = if matches!(behaviour, Behaviour::AsPrompted) { Behaviour::prompted(&seen) } else { behaviour };
         match behaviour {
+            Behaviour::AsPrompted => unreachable!("a prompt says what it does"),
+            Behaviour::CallTool if streamed => stream(async move |to| {
+                for chunk in tool_call_chunks(&seen) {
+                    let _ = to.send(Ok(chunk)).await;
+                }
+                self.end();
+                let _ = to.send(Ok("data: [DONE]\n\n".into())).await;
+            }),
+            Behaviour::CallTool => {
+                self.end();
+                json_reply(200, &tool_call(&seen))
+            }
             Behaviour::Refuse(status, headers) => {
                 self.end();
                 let error = if seen.is_ollama() {
@@ -212,7 +229,9 @@ impl Visit {
                 if n > 0 && !how.gap.is_zero() {
                     tokio::time::sleep(how.gap).await;
                 }
-                send_tokens(&seen, n..n + 1, &to).await;
+                if !send_tokens(&seen, n..n + 1, &to).await {
+                    return;
+                }
             }
             if seen.is_ollama() {
                 let _ = to.send(Ok(super::ollama::line(&seen, &json!({}), Some("stop"), how.tokens))).await;
@@ -228,6 +247,9 @@ impl Visit {
         tokio::select! {
             () = work => {}
             () = to.closed() => return,
+        }
+        if to.is_closed() {
+            return;
         }
         self.end();
         if !seen.is_ollama() {

@@ -3,6 +3,7 @@
 mod behave;
 mod ollama;
 mod openai;
+mod prompted;
 mod scripted;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -200,6 +201,11 @@ impl FakeModel {
         self.state.gate.add_permits(requests);
     }
 
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
     /// An entry of the configuration's `backends`, with more of its fields.
     #[must_use]
     pub fn backend(&self, name: &str, more: &str) -> String {
@@ -268,6 +274,9 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
     if path == "/v1/models" {
         let list: Vec<Value> = state.models.iter().map(|m| json!({"id": m, "object": "model"})).collect();
         return Ok(json_reply(200, &json!({"object": "list", "data": list})));
+    }
+    if let Some(rest) = path.strip_prefix("/told/") {
+        return Ok(prompted::told(&state, rest));
     }
     let Ok(body) = request.into_body().collect().await else { return Ok(json_reply(400, &json!({}))) };
     let body: Value = serde_json::from_slice(&body.to_bytes()).unwrap_or_default();
