@@ -84,6 +84,11 @@ async fn ollama_for_javascript() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn anthropic_for_python() {
+    in_python("anthropic_sdk.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn openai_for_javascript() {
     in_node("openai_sdk.mjs").await;
 }

@@ -10,11 +10,12 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use serde_json::{Map, Value};
 
 /// What is common to all, and then one file for each API.
-const PARTS: [&str; 6] = [
+const PARTS: [&str; 7] = [
     include_str!("base.json"),
     include_str!("ops.json"),
     include_str!("openai.json"),
     include_str!("ollama.json"),
+    include_str!("anthropic.json"),
     include_str!("jobs.json"),
     include_str!("workers.json"),
 ];
