@@ -320,6 +320,11 @@ async fn files_are_kept_listed_fetched_and_removed() {
         let refused = post_form(&client, form).await.expect(400);
         assert_eq!(refused.json()["error"]["param"], param, "{}", refused.text());
     }
+    // A file is never in memory, so it cannot be unpacked first either.
+    let packed = client.request(reqwest::Method::POST, "/v1/files").header("Content-Encoding", "gzip");
+    let packed = packed.header("Content-Type", "multipart/form-data; boundary=5ea1").body(form(&[("purpose", "batch")], "l", "x"));
+    let refused = Reply::to(packed).await.unwrap().expect(415);
+    assert_eq!((refused.header("accept-encoding"), &refused.json()["error"]["param"]), (Some("identity"), &json!("Content-Encoding")));
     assert_eq!(std::fs::read_dir(broker.data().join("files")).unwrap().count(), 4, "two files, and what is known of them");
 
     // One that a batch still needs stays.

@@ -10,7 +10,9 @@ use hyper::header::CONTENT_ENCODING;
 use super::error::Error;
 
 /// What a body may be coded as, for those who sent another.
-pub(super) const CODINGS: &str = "gzip, zstd, deflate";
+const CODINGS: &str = "gzip, zstd, deflate";
+/// The same for a body that may not be coded at all.
+pub(super) const PLAIN: &str = "identity";
 
 /// The most that a sender may refer back to, as browsers have it too (RFC 9659): it is memory.
 const WINDOW_LOG: u32 = 23;
@@ -37,14 +39,28 @@ impl Coding {
                     "gzip" | "x-gzip" => Self::Gzip,
                     "zstd" => Self::Zstd,
                     "deflate" => Self::Deflate,
-                    other => return Err(Error::coding(other)),
+                    other => return Err(Error::coding(other, CODINGS)),
                 };
                 if found.replace(coding).is_some() {
-                    return Err(Error::coding(value.to_str().unwrap_or_default()));
+                    return Err(Error::coding(value.to_str().unwrap_or_default(), CODINGS));
                 }
             }
         }
         Ok(found)
+    }
+
+    /// Refuses every coding, for a body that goes elsewhere as it comes.
+    ///
+    /// # Errors
+    /// When the body has one.
+    pub(super) fn none(headers: &HeaderMap) -> Result<(), Error> {
+        match Self::of(headers) {
+            Ok(None) => Ok(()),
+            Ok(Some(_)) | Err(_) => {
+                let found = headers.get(CONTENT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or("?");
+                Err(Error::coding(found, PLAIN))
+            }
+        }
     }
 
     /// The body as it was before, if it is no larger than `limit`: more than that is never made.
@@ -98,6 +114,7 @@ mod tests {
     use hyper::header::HeaderValue;
 
     use super::*;
+    use crate::http::api::Api;
 
     fn coding(value: &'static str) -> Result<Option<Coding>, Error> {
         Coding::of(&HeaderMap::from_iter([(CONTENT_ENCODING, HeaderValue::from_static(value))]))
@@ -115,6 +132,17 @@ mod tests {
             let error = coding(name).unwrap_err();
             assert_eq!(error.status.as_u16(), 415);
             assert!(error.message.contains(name) && error.message.contains(CODINGS), "{}", error.message);
+        }
+    }
+
+    #[test]
+    fn where_none_is_taken_each_is_refused() {
+        let none = |value| Coding::none(&HeaderMap::from_iter([(CONTENT_ENCODING, HeaderValue::from_static(value))]));
+        assert!(none("identity").is_ok() && Coding::none(&HeaderMap::new()).is_ok());
+        for name in ["gzip", "br", "identity, zstd"] {
+            let error = none(name).unwrap_err();
+            assert_eq!(error.message, format!("`Content-Encoding` is `{name}`; this body has to be plain"));
+            assert_eq!(error.response_for(Api::OpenAi).headers()["accept-encoding"], "identity");
         }
     }
 

@@ -12,7 +12,7 @@ use pullyard_worker::fleet::Unheeded;
 use serde_json::json;
 
 use super::api::Api;
-use super::decompress::CODINGS;
+use super::decompress::PLAIN;
 use crate::batch;
 use crate::core::decide::Rejection;
 use crate::core::policy::Unroutable;
@@ -42,6 +42,8 @@ struct Rare {
     words: Option<String>,
     /// The methods that there are, where another was used.
     allow: Option<&'static str>,
+    /// The codings that a body may have, where it had another.
+    codings: Option<&'static str>,
 }
 
 impl Error {
@@ -75,12 +77,14 @@ impl Error {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error", format!("the body is larger than the limit of {limit} bytes"))
     }
 
-    /// A body in a coding that is not taken.
-    pub(crate) fn coding(found: &str) -> Self {
+    /// A body in a coding that is not taken; which are, is told as the header `Accept-Encoding` has it.
+    pub(crate) fn coding(found: &str, taken: &'static str) -> Self {
         let found: String = found.chars().take(64).collect();
-        let message = format!("`Content-Encoding` is `{found}`; a body is plain or has one of {CODINGS}");
+        let right = if taken == PLAIN { "this body has to be plain".to_owned() } else { format!("a body is plain or has one of {taken}") };
+        let message = format!("`Content-Encoding` is `{found}`; {right}");
         let mut error = Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid_request_error", message);
         error.param = Some("Content-Encoding".to_owned());
+        error.rare.codings = Some(taken);
         error
     }
 
@@ -205,9 +209,9 @@ impl Error {
         if let Some(allowed) = self.rare.allow {
             headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
         }
-        if self.status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+        if let Some(codings) = self.rare.codings {
             // RFC 9110 §12.5.3: what would have been right.
-            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(CODINGS));
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(codings));
         }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

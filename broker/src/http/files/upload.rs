@@ -14,6 +14,7 @@ use super::{purpose_named, shown};
 use crate::files::{Meta, Purpose, Upload};
 use crate::http::App;
 use crate::http::arrive::Unread;
+use crate::http::decompress::Coding;
 use crate::http::error::Error;
 use crate::http::jobs::reply;
 
@@ -67,6 +68,8 @@ async fn drain(mut body: Incoming, most: u64) {
 }
 
 async fn receive(app: &App, headers: &HeaderMap, body: &mut Incoming, patience: Duration) -> Result<Form, Error> {
+    // A file goes to the disk as it comes, and its bounds are those of what is sent.
+    Coding::none(headers)?;
     let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
     let mut parser = Parser::new(kind)?;
     if body.size_hint().lower() > app.max_file + REST {
