@@ -171,6 +171,21 @@ async fn only_what_is_wanted_is_told_with_the_result_where_it_is_wanted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_a_background_response_is_told_of_too() {
+    let (model, receiver) = (FakeModel::start().await, Receiver::start(&[]).await);
+    let broker = broker(&model, receiver.address).await;
+    let client = broker.client();
+    let asked = json!({"model": "m", "input": "x", "background": true, "webhook": receiver.url()});
+
+    let made = client.post("/v1/responses", &asked).await.expect(200);
+
+    let told = receiver.until(1).await[0].json();
+    assert_eq!((&told["type"], told["data"]["id"].as_str()), (&json!("job.completed"), made.header("x-job-id")));
+    let refused = client.post("/v1/responses", &json!({"model": "m", "input": "x", "webhook": receiver.url()})).await.expect(400);
+    assert_eq!(refused.json()["error"]["param"], "webhook");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_parked_job_is_told_of_and_so_is_what_comes_of_it_later() {
     let (model, receiver) = (FakeModel::start().await, Receiver::start(&[]).await);
     let broker = broker(&model, receiver.address).await;

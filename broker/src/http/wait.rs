@@ -30,7 +30,10 @@ pub(crate) async fn answer(
     app.discovered().await;
     let fields = fields::read(&request.body)?;
     if fields.webhook.is_some_and(|raw| raw.get() != "null") {
-        return Err(Error::bad_request("webhook", "`webhook` goes with POST /v1/jobs; here the answer comes on the connection"));
+        return Err(Error::bad_request(
+            "webhook",
+            "`webhook` goes with POST /v1/jobs and with background responses; here the answer comes on the connection",
+        ));
     }
     let encoder = encoder(&fields);
     // A retry with a key waits for the first job, which is not this connection's to cancel.

@@ -19,7 +19,7 @@ use crate::http::encode::Encoder;
 use crate::http::error::Error;
 use crate::http::fields::{self, Fields};
 use crate::http::intake::{self, Arrival};
-use crate::http::{App, Request, jobs, wait};
+use crate::http::{App, Request, hooks, jobs, reload, wait};
 
 /// Runs a request on the connection, or takes it as a job to poll where it is to run in the background.
 pub(super) async fn create(app: Arc<App>, mut request: Request) -> Result<Response, Error> {
@@ -71,14 +71,21 @@ async fn in_background(app: Arc<App>, request: Request, terms: Terms, repeated: 
         default_band: Band::Normal,
         line: None,
     };
+    let webhook = hooks::wanted(&app, &fields)?;
     let new = intake::new_job(&app, request.body.clone(), &fields, &arrival, app.now())?;
+    let warning = reload::warning(&app, &fields, &new.spec);
     drop(fields);
-    let view = match app.repeated(&new).await? {
-        Some(id) => app.find(id).await?,
-        None => app.engine.submit(new).await?.view,
+    let view = match (app.repeated(&new).await?, webhook) {
+        (Some(id), _) => app.find(id).await?,
+        (None, None) => app.engine.submit(new).await?.view,
+        (None, Some(webhook)) => hooks::submit(&app, new, webhook).await?.view,
     };
     let found = Found { view, body: request.body, terms, repeated };
-    if terms.stream { stream::stream(app, found, None).await } else { fetch::shown(&app, &found).await }
+    let mut response = if terms.stream { stream::stream(app, found, None).await } else { fetch::shown(&app, &found).await }?;
+    if let Some(warning) = warning {
+        response.headers_mut().insert(reload::WARNING, warning);
+    }
+    Ok(response)
 }
 
 /// `POST /v1/responses/input_tokens`: an estimate, since only a model's server can count.

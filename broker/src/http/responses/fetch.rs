@@ -62,7 +62,13 @@ pub(super) async fn shown(app: &App, found: &Found) -> Result<Response, Error> {
 /// `POST /v1/responses/{id}/cancel`. One that has ended is shown as it is.
 pub(super) async fn cancel(app: &App, id: &str) -> Result<Response, Error> {
     let found = earlier::find(app, id).await?;
-    match app.change(found.view.job.id, Command::Cancel { why: "cancelled by a client".into() }).await {
+    let job = found.view.job.id;
+    let done = app.change(job, Command::Cancel { why: "cancelled by a client".into() }).await;
+    if done.is_ok() {
+        // Nobody awaits the end of one that was parked.
+        app.hooks.await_end(job);
+    }
+    match done {
         Ok(_) | Err(Rejection::Ended(_)) => shown(app, &earlier::find(app, id).await?).await,
         Err(rejection) => Err(rejection.into()),
     }
