@@ -24,7 +24,7 @@ async fn post_form(client: &Client, form: String) -> Reply {
 }
 
 /// The id of a file with these lines.
-async fn upload(client: &Client, lines: &str) -> String {
+pub(crate) async fn upload(client: &Client, lines: &str) -> String {
     let file = post_form(client, form(&[("purpose", "batch")], "in.jsonl", lines)).await.expect(200).json();
     file["id"].as_str().unwrap().to_owned()
 }
@@ -34,7 +34,7 @@ fn line(id: &str, body: &Value) -> String {
 }
 
 /// Lines whose questions are their names.
-fn lines(names: impl IntoIterator<Item = String>) -> String {
+pub(crate) fn lines(names: impl IntoIterator<Item = String>) -> String {
     names.into_iter().map(|name| line(&name, &chat("m", &name))).collect()
 }
 
@@ -42,7 +42,7 @@ fn asks(file: &str) -> Value {
     json!({"input_file_id": file, "endpoint": "/v1/chat/completions", "completion_window": "24h"})
 }
 
-async fn begin(client: &Client, lines: &str) -> String {
+pub(crate) async fn begin(client: &Client, lines: &str) -> String {
     let file = upload(client, lines).await;
     client.post("/v1/batches", &asks(&file)).await.expect(200).json()["id"].as_str().unwrap().to_owned()
 }

@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use pullyard_tests::{FakeModel, Foreign, Setup, TestBroker, python, seed};
+use pullyard_tests::{Client, FakeModel, Foreign, Setup, TestBroker, python, seed};
 use reqwest::Method;
 use serde_json::{Value, json};
+
+use crate::batch::{begin, lines, upload};
 
 /// What a dispatch of an API's own takes behind the path that leads to it: each list of names in its body is a pattern.
 fn delegated(http: &Path, source: &str) -> BTreeSet<String> {
@@ -31,6 +33,8 @@ fn delegated(http: &Path, source: &str) -> BTreeSet<String> {
 }
 
 const METHODS: [Method; 5] = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
+/// Where no webhook is heard.
+const NOBODY: &str = "http://127.0.0.1:9/hook";
 const TOOLS: &str = include_str!("../sdk/openapi/requirements.txt");
 
 /// A path with something in the place of each of its parameters.
@@ -139,13 +143,35 @@ async fn every_route_of_the_source_is_written_there() {
     }
 }
 
+/// Names of what is there, by the schema that they go into. Several of each, because the fuzzer deletes too.
+type Things = Vec<(&'static str, Vec<String>)>;
+
+async fn things(client: &Client) -> Things {
+    let (mut jobs, mut responses, mut files, mut batches) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for n in 0..4 {
+        let hooked = json!({"model": "m", "messages": [{"role": "user", "content": "x"}], "webhook": NOBODY});
+        jobs.push(client.submit(&hooked).await);
+        let asked = json!({"model": "m", "input": "x", "background": n % 2 == 0});
+        responses.push(client.post("/v1/responses", &asked).await.expect(200).json()["id"].as_str().unwrap().to_owned());
+        files.push(upload(client, &lines(["a".to_owned(), "b".to_owned()])).await);
+        batches.push(begin(client, &lines(["c".to_owned()])).await);
+    }
+    vec![("JobId", jobs), ("ResponseId", responses), ("FileId", files), ("BatchId", batches)]
+}
+
 /// The document, narrowed to what is there, since other names are refused before anything happens, and to what happens
 /// soon. Of workers none is there: the fuzzer would tell the only one to pause.
-fn narrowed(mut document: Value) -> Value {
+fn narrowed(mut document: Value, things: Things) -> Value {
     document["components"]["parameters"]["WorkerName"]["schema"] = json!({"type": "string", "enum": ["nobody"]});
     let one_of = |names: &[&str]| json!({"type": "string", "enum": names});
     let schemas = &mut document["components"]["schemas"];
     schemas["ModelName"] = one_of(&["m", "auto"]);
+    schemas["Webhook"] = one_of(&[NOBODY]);
+    for (schema, mut names) in things {
+        assert!(schemas[schema].is_object(), "{schema} is not described");
+        names.push("no-such".to_owned());
+        schemas[schema] = json!({"type": "string", "enum": names});
+    }
     for (field, names) in [("class", &["quick"][..]), ("deadline", &["1h", "2030-01-01T00:00:00Z"]), ("not_before", &["0s"])] {
         schemas["Own"]["properties"][field] = one_of(names);
     }
@@ -157,14 +183,14 @@ fn examples() -> String {
     std::env::var("PULLYARD_EXAMPLES").unwrap_or_else(|_| "12".into())
 }
 
-async fn fuzz(tools: &Foreign, broker: &TestBroker, key: &str) {
+async fn fuzz(tools: &Foreign, broker: &TestBroker, key: &str, things: Things) {
     let document = broker.client().get("/openapi.json").await.expect(200).json();
     let file = broker.dir().join("openapi.json");
     // 501 is an honest answer, and to the fuzzer a server error.
     let operations = document["paths"].as_object().unwrap().values().filter_map(Value::as_object).flat_map(|path| path.values());
     let refused = operations.filter(|of| of["responses"]["501"].is_object()).filter_map(|of| of["operationId"].as_str());
     let refused: Vec<String> = refused.map(str::to_owned).collect();
-    fs::write(&file, narrowed(document).to_string()).unwrap();
+    fs::write(&file, narrowed(document, things).to_string()).unwrap();
     let valid = tools.run(["-m".as_ref(), "openapi_spec_validator".as_ref(), file.as_os_str()], &[]).await;
     assert!(valid.status.success(), "{}{}", String::from_utf8_lossy(&valid.stdout), String::from_utf8_lossy(&valid.stderr));
     let (url, seed, examples) = (broker.base_url(), (seed("openapi") % (1 << 32)).to_string(), examples());
@@ -184,13 +210,16 @@ async fn fuzz(tools: &Foreign, broker: &TestBroker, key: &str) {
 async fn a_fuzzer_that_reads_it_breaks_nothing() {
     let Some(tools) = python(TOOLS).await else { return };
     let model = FakeModel::start().await;
-    let backends = format!("limits: {{body: 1MB}}\nclasses: {{quick: [m]}}\nbackends:\n{}", model.backend("a", "slots: 8"));
+    let backends = format!(
+        "limits: {{body: 1MB}}\nwebhooks: {{allow: [\"{NOBODY}\"]}}\nclasses: {{quick: [m]}}\nbackends:\n{}",
+        model.backend("a", "slots: 8")
+    );
     let open = TestBroker::with(backends.clone()).await;
-    fuzz(&tools, &open, "none").await;
+    fuzz(&tools, &open, "none", things(&open.client()).await).await;
     assert!(model.counts().seen > 10, "hardly anything got through: {:?}", model.counts());
     let locked = Setup::new(format!("keys: [{{name: ann, key: \"env:ANN\"}}]\n{backends}")).env("ANN", "secret").start().await;
-    fuzz(&tools, &locked, "secret").await;
-    fuzz(&tools, &locked, "wrong").await;
+    fuzz(&tools, &locked, "secret", things(&locked.client().key("secret")).await).await;
+    fuzz(&tools, &locked, "wrong", Vec::new()).await;
     for broker in [&open, &locked] {
         assert!(!broker.stderr().contains("panicked"), "{}", broker.stderr());
         broker.client().get("/readyz").await.expect(200);

@@ -20,11 +20,15 @@ pub(crate) async fn create(app: Arc<App>, request: Request, kind: Kind) -> Resul
     wait::answer(app, request, kind, encoder).await
 }
 
-/// Completions are kept as jobs, which have ids of their own.
-pub(crate) fn not_stored() -> Error {
-    Error::not_found(
-        "chat completions are kept as jobs: `x-job-id` of a reply leads to `GET /v1/jobs/{id}`, and /v1/responses to what can be fetched and gone on behind",
-    )
+/// Said to those who look for completions that they have had: they are kept as jobs, which have ids of their own.
+pub(crate) const NOT_STORED: &str = "chat completions are kept as jobs: `x-job-id` of a reply leads to `GET /v1/jobs/{id}`, and \
+                                     /v1/responses to what can be fetched and gone on behind";
+
+/// There is no list of them either.
+pub(crate) fn not_listed() -> Error {
+    let mut error = Error::method("POST");
+    error.message = NOT_STORED.to_owned();
+    error
 }
 
 /// Chunks as they are.

@@ -88,7 +88,8 @@ pub(super) async fn dispatch(app: Arc<App>, request: HttpRequest<Incoming>, segm
             Method::POST => workers::order(&app, name, order).await,
             _ => Err(Error::method("POST")),
         },
-        (_, ["v1", "chat", "completions", ..]) if read || segments.len() > 3 => Err(openai::not_stored()),
+        (_, ["v1", "chat", "completions", ..]) if segments.len() > 3 => Err(Error::not_found(openai::NOT_STORED)),
+        (_, ["v1", "chat", "completions"]) if read => Err(openai::not_listed()),
         (_, ["v1", "chat", "completions"] | ["v1", "completions" | "embeddings" | "route"] | ["v1", "jobs", _, "cancel" | "requeue"]) => {
             Err(Error::method("POST"))
         }

@@ -7,13 +7,16 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// What is common to all, and then one file for each API.
-const PARTS: [&str; 7] = [
+const PARTS: [&str; 10] = [
     include_str!("base.json"),
     include_str!("ops.json"),
     include_str!("openai.json"),
+    include_str!("responses.json"),
+    include_str!("files.json"),
+    include_str!("batches.json"),
     include_str!("ollama.json"),
     include_str!("anthropic.json"),
     include_str!("jobs.json"),
@@ -50,6 +53,11 @@ impl Document {
         parts.for_each(|part| merge(&mut whole, part));
         if let Some(info) = whole.pointer_mut("/info").and_then(Value::as_object_mut) {
             info.insert("version".to_owned(), env!("CARGO_PKG_VERSION").into());
+        }
+        // Before any route is looked for, pages of strangers are turned away.
+        let operations = whole["paths"].as_object_mut().into_iter().flat_map(Map::values_mut).filter_map(Value::as_object_mut);
+        for responses in operations.flat_map(Map::values_mut).filter_map(|of| of.get_mut("responses")?.as_object_mut()) {
+            responses.insert("403".to_owned(), json!({"$ref": "#/components/responses/Stranger"}));
         }
         let mut paths: Vec<Path> = whole["paths"].as_object().into_iter().flatten().map(|(path, item)| Path::of(path, item)).collect();
         // What is named goes before what is any name.
