@@ -20,20 +20,46 @@ pub(super) struct Api {
     pub(super) name: &'static str,
     pub(super) path: &'static str,
     pub(super) streams: bool,
+    /// What only an answer of this shape has in it: whole, and streamed.
+    pub(super) shape: [&'static str; 2],
     /// The request; nothing where the API has no words for it.
     pub(super) body: fn(With) -> Option<Value>,
 }
 
 /// Every API that takes a request for a model.
 pub(super) const APIS: [Api; 8] = [
-    Api { name: "OpenAI chat completions", path: "/v1/chat/completions", streams: true, body: chat },
-    Api { name: "OpenAI completions", path: "/v1/completions", streams: true, body: completion },
-    Api { name: "OpenAI embeddings", path: "/v1/embeddings", streams: false, body: input },
-    Api { name: "OpenAI responses", path: "/v1/responses", streams: true, body: response },
-    Api { name: "Anthropic messages", path: "/v1/messages", streams: true, body: messages },
-    Api { name: "Ollama chat", path: "/api/chat", streams: true, body: ollama_chat },
-    Api { name: "Ollama generate", path: "/api/generate", streams: true, body: generate },
-    Api { name: "Ollama embed", path: "/api/embed", streams: false, body: input },
+    Api {
+        name: "OpenAI chat completions",
+        path: "/v1/chat/completions",
+        streams: true,
+        shape: ["\"object\":\"chat.completion\"", "data: [DONE]"],
+        body: chat,
+    },
+    Api {
+        name: "OpenAI completions",
+        path: "/v1/completions",
+        streams: true,
+        shape: ["\"object\":\"text_completion\"", "data: [DONE]"],
+        body: completion,
+    },
+    Api { name: "OpenAI embeddings", path: "/v1/embeddings", streams: false, shape: ["\"embedding\":[", ""], body: input },
+    Api {
+        name: "OpenAI responses",
+        path: "/v1/responses",
+        streams: true,
+        shape: ["\"object\":\"response\"", "event: response.completed"],
+        body: response,
+    },
+    Api {
+        name: "Anthropic messages",
+        path: "/v1/messages",
+        streams: true,
+        shape: ["\"type\":\"message\"", "event: message_stop"],
+        body: messages,
+    },
+    Api { name: "Ollama chat", path: "/api/chat", streams: true, shape: ["\"done\":true", "\"done\":true"], body: ollama_chat },
+    Api { name: "Ollama generate", path: "/api/generate", streams: true, shape: ["\"done\":true", "\"done\":true"], body: generate },
+    Api { name: "Ollama embed", path: "/api/embed", streams: false, shape: ["\"embeddings\":[[", ""], body: input },
 ];
 
 const QUESTION: &str = "What is the weather in Oslo?";

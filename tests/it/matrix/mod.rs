@@ -55,6 +55,7 @@ async fn found(client: &Client, server: &Polyglot, api: &Api, dialect: &str, wit
     let kind = reply.header("content-type").unwrap();
     let is_stream = kind.starts_with("text/event-stream") || kind.starts_with("application/x-ndjson");
     assert!(is_stream == streamed && !text.contains("\"error\":{"), "{what}");
+    assert!(text.contains(api.shape[usize::from(streamed)]), "{what}");
     let said: &[&str] = match with {
         With::Tools => &["weather", "Oslo"],
         With::Text | With::Image if !api.streams => &["0.5"],
