@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use pullyard_tests::{Behaviour, Client, FakeModel, QUICK, Setup, TestBroker, chat, until};
+use pullyard_tests::{Behaviour, Client, FakeModel, QUICK, Reply, Setup, TestBroker, chat, until};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
@@ -283,4 +283,32 @@ async fn what_is_inside_is_not_reached_unless_the_operator_says_so() {
     let live = client.post("/v1/chat/completions", &with_hook("x", "https://example.org")).await.expect(400);
     assert!(live.error().contains("POST /v1/jobs"), "{}", live.error());
     assert_eq!(model.counts().seen, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_a_batch_is_told_too() {
+    let (model, receiver) = (FakeModel::start().await, Receiver::start(&[503]).await);
+    let broker = broker(&model, receiver.address).await;
+    let client = broker.client();
+    let line = json!({"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": chat("m", "x")});
+    let part = |head: &str, body: &str| format!("--5ea1\r\nContent-Disposition: form-data; {head}\r\n\r\n{body}\r\n");
+    let form = part("name=\"purpose\"", "batch") + &part("name=\"file\"; filename=\"in.jsonl\"", &line.to_string()) + "--5ea1--\r\n";
+    let sent = client.request(reqwest::Method::POST, "/v1/files").header("Content-Type", "multipart/form-data; boundary=5ea1").body(form);
+    let file = Reply::to(sent).await.unwrap().expect(200).json()["id"].clone();
+    let asks = |url: &str| json!({"input_file_id": file, "endpoint": "/v1/chat/completions", "completion_window": "24h", "webhook": url});
+
+    let batch = client.post("/v1/batches", &asks(&receiver.url())).await.expect(200).json()["id"].as_str().unwrap().to_owned();
+    let told = receiver.until(2).await.pop().unwrap();
+
+    assert!(told.is_signed());
+    let message = told.json();
+    assert_eq!((&message["type"], &message["data"]["id"]), (&json!("batch.completed"), &json!(batch)));
+    assert_eq!((&message["data"]["status"], &message["data"]["request_counts"]["completed"]), (&json!("completed"), &json!(1)));
+    until("what became of it", async || {
+        let shown = client.get(&format!("/v1/batches/{batch}")).await.expect(200).json();
+        (shown["pullyard"]["webhook"]["state"] == "delivered").then_some(())
+    })
+    .await;
+    let refused = client.post("/v1/batches", &asks("http://10.0.0.1/")).await.expect(400).json();
+    assert_eq!(refused["error"]["param"], "webhook.url");
 }

@@ -144,6 +144,7 @@ mod tests {
 
     use super::*;
     use crate::batch::lines::{Answer, Checked, Line};
+    use crate::batch::live::Progress;
     use crate::engine::{Ended, NewJob};
 
     /// Takes a body with a model, and as many inputs as it says.
@@ -182,6 +183,10 @@ mod tests {
         }
 
         fn known(&self, _: JobId, _: JobId, _: Arc<str>) -> BoxFuture<'_, Result<Vec<JobId>, String>> {
+            unreachable!()
+        }
+
+        fn over(&self, _: Progress) -> BoxFuture<'_, Result<(), String>> {
             unreachable!()
         }
     }

@@ -331,7 +331,9 @@ impl Batches {
 }
 
 fn document(new: New, input_file: Arc<str>, now: Timestamp) -> Batch {
-    let New { key, endpoint, completion_window, window, band, metadata, output_expires_after, idempotency_key, fingerprint, .. } = new;
+    let New {
+        key, endpoint, completion_window, window, band, metadata, output_expires_after, webhook, idempotency_key, fingerprint, ..
+    } = new;
     Batch {
         id: ids::new_batch(),
         key,
@@ -343,6 +345,7 @@ fn document(new: New, input_file: Arc<str>, now: Timestamp) -> Batch {
         band,
         metadata,
         output_expires_after: output_expires_after.map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
+        webhook,
         idempotency_key,
         fingerprint,
         status: Status::Validating,

@@ -7,6 +7,7 @@ use pullyard_schemas::{Band, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::lines::Endpoint;
+use crate::hooks::Webhook;
 
 /// Where a batch is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -120,6 +121,9 @@ pub struct Batch {
     /// How long what it writes is kept, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_expires_after: Option<u64>,
+    /// Who is told of its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<Webhook>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
     /// Hash of the request that made it.

@@ -9,6 +9,7 @@ use pullyard_schemas::job::BatchLine;
 use pullyard_schemas::{Band, JobId};
 use serde::{Deserialize, Serialize};
 
+use super::live::Progress;
 use crate::engine::{Ended, NewJob};
 
 /// An API that a batch's lines may be for.
@@ -114,4 +115,10 @@ pub trait Lines: Send + Sync + fmt::Debug {
     /// # Errors
     /// When that cannot be said now.
     fn known(&self, from: JobId, to: JobId, batch: Arc<str>) -> BoxFuture<'_, Result<Vec<JobId>, String>>;
+
+    /// Tells whoever wants to know that a batch is over. What is to be told is on disk when this resolves.
+    ///
+    /// # Errors
+    /// When that cannot be done now.
+    fn over(&self, batch: Progress) -> BoxFuture<'_, Result<(), String>>;
 }

@@ -275,7 +275,26 @@ impl Runner {
         });
         let (id, counts) = self.live.with(|batch| (batch.id.clone(), batch.counts));
         tracing::info!(batch = &*id, status = status.as_str(), total = counts.total, failed = counts.failed, "a batch goes on");
+        if status.is_over() {
+            self.tell().await?;
+        }
         self.save().await
+    }
+
+    /// Before the end is kept: a broker that is killed in between comes to the same end once more, and tells it.
+    async fn tell(&self) -> Result<(), Halt> {
+        let lines = self.desk.work()?.lines.clone();
+        let mut told = false;
+        while let Err(why) = lines.over(self.live.progress((self.desk.clock)())).await {
+            if !std::mem::replace(&mut told, true) {
+                tracing::error!(why, "a batch's webhook cannot be kept; it waits until it can");
+            }
+            tokio::select! {
+                () = tokio::time::sleep(RETRY) => {}
+                () = self.desk.stop.cancelled() => return Err(Halt::Stopped),
+            }
+        }
+        Ok(())
     }
 
     /// Hands the document to the disk, when there is room.

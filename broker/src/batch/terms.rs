@@ -10,6 +10,7 @@ use pullyard_schemas::Band;
 use super::document::Status;
 use super::lines::Endpoint;
 use crate::files;
+use crate::hooks::Webhook;
 
 /// Batches that are not over, of all keys together. More is a mistake, and each has a file.
 pub(super) const MOST_OPEN: usize = 1_000;
@@ -48,6 +49,8 @@ pub struct New {
     pub band: Band,
     pub metadata: BTreeMap<String, String>,
     pub output_expires_after: Option<Duration>,
+    /// Who is told of the batch's end.
+    pub webhook: Option<Webhook>,
     pub idempotency_key: Option<String>,
     pub fingerprint: u64,
 }

@@ -43,7 +43,7 @@ pub use fleet::{Auth, Nats, Role, Storage, Tls, Transport, Worker, as_worker_nam
 pub use prices::{Power, Price, Prices};
 pub use schedules::Schedule;
 pub use secret::SecretRef;
-pub use sections::{Batch, Batches, Bounds, Durability, Files, Key, KeySecret, Log, Queue, Retries, Shim, ShimLeave};
+pub use sections::{Batch, Bounds, Durability, Files, Key, KeySecret, Log, Queue, Retries, Shim, ShimLeave};
 pub use units::{parse_duration, parse_listen};
 pub use webhooks::Webhooks;
 
@@ -75,7 +75,6 @@ pub struct Config {
     pub log: Log,
     pub limits: Bounds,
     pub files: Files,
-    pub batches: Batches,
     pub cors: Cors,
     pub prices: Prices,
     pub webhooks: Webhooks,
@@ -123,7 +122,6 @@ impl Default for Config {
             log: Log::default(),
             limits: Bounds::default(),
             files: Files::default(),
-            batches: Batches::default(),
             cors: Cors::default(),
             prices: Prices::default(),
             webhooks: Webhooks::default(),

@@ -139,7 +139,7 @@ impl Queue {
     }
 }
 
-/// When jobs of the band `batch` may run.
+/// When jobs of the band `batch` may run, and how many files of requests at once; `batch` in the file.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Batch {
@@ -149,11 +149,16 @@ pub struct Batch {
     pub outside: Outside,
     /// With `outside: idle`: slots that they leave free for others.
     pub keep_free: u32,
+    /// How many files of requests run at once.
+    pub max_running: usize,
+    /// Lines of one that are jobs at once.
+    pub lines_ahead: usize,
 }
 
 impl Default for Batch {
     fn default() -> Self {
-        Self { windows: Vec::new(), outside: Outside::Idle, keep_free: 1 }
+        let batch::Options { running, window, .. } = batch::Options::default();
+        Self { windows: Vec::new(), outside: Outside::Idle, keep_free: 1, max_running: running, lines_ahead: window }
     }
 }
 
@@ -162,6 +167,18 @@ impl Batch {
     #[must_use]
     pub fn hours(&self) -> BatchHours {
         BatchHours { windows: self.windows.clone(), outside: self.outside, keep_free: self.keep_free as usize }
+    }
+
+    /// As the runners take them.
+    #[must_use]
+    pub fn options(&self, limits: &Bounds, queue: &Queue) -> batch::Options {
+        let line_bytes = usize::try_from(limits.body).unwrap_or(usize::MAX);
+        // All together take half of their key's queue at the most.
+        let share = |most: u64| usize::try_from(most).unwrap_or(usize::MAX) / (2 * self.max_running.max(1));
+        let bounds = queue.limits();
+        let window = self.lines_ahead.min(share(bounds.max_jobs_per_key));
+        let window_bytes = batch::Options::default().window_bytes.min(share(bounds.max_bytes_per_key));
+        batch::Options { running: self.max_running, window, window_bytes, line_bytes, ..batch::Options::default() }
     }
 }
 
@@ -285,36 +302,5 @@ impl Files {
     #[must_use]
     pub fn limits(&self) -> files::Limits {
         files::Limits { file: self.max_file, total: self.max_total }
-    }
-}
-
-/// Files of requests.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Batches {
-    /// How many run at once.
-    pub max_running: usize,
-    /// Lines of one that are jobs at once.
-    pub window: usize,
-}
-
-impl Default for Batches {
-    fn default() -> Self {
-        let batch::Options { running, window, .. } = batch::Options::default();
-        Self { max_running: running, window }
-    }
-}
-
-impl Batches {
-    /// As the runners take them.
-    #[must_use]
-    pub fn options(&self, limits: &Bounds, queue: &Queue) -> batch::Options {
-        let line_bytes = usize::try_from(limits.body).unwrap_or(usize::MAX);
-        // All together take half of their key's queue at the most.
-        let share = |most: u64| usize::try_from(most).unwrap_or(usize::MAX) / (2 * self.max_running.max(1));
-        let bounds = queue.limits();
-        let window = self.window.min(share(bounds.max_jobs_per_key));
-        let window_bytes = batch::Options::default().window_bytes.min(share(bounds.max_bytes_per_key));
-        batch::Options { running: self.max_running, window, window_bytes, line_bytes, ..batch::Options::default() }
     }
 }

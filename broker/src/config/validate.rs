@@ -104,7 +104,7 @@ impl Config {
     }
 
     fn check_numbers(&self) -> Result<(), Fault> {
-        let Self { retries, queue, shim, log, limits, files, batches, .. } = self;
+        let Self { retries, queue, shim, log, limits, files, batch, .. } = self;
         range("retries.max_attempts", retries.max_attempts, 1, 100)?;
         range("retries.max_attempts_per_target", retries.max_attempts_per_target, 1, 100)?;
         if retries.backoff > retries.backoff_max {
@@ -123,8 +123,8 @@ impl Config {
         }
         // A header of a few KB is usual, and a segment that holds few records makes very many files.
         range("limits.header", limits.header, 4096, 16_000_000)?;
-        range("batches.max_running", batches.max_running, 1, 1_000)?;
-        range("batches.window", batches.window, 1, 100_000)?;
+        range("batch.max_running", batch.max_running, 1, 1_000)?;
+        range("batch.lines_ahead", batch.lines_ahead, 1, 100_000)?;
         range("log.segment", log.segment, 1_000_000, 16_000_000_000)?;
         for (path, duration) in [
             ("shim.keep_alive", shim.keep_alive),

@@ -107,10 +107,15 @@ impl Cron {
         for days in -1..MOST_DAYS {
             let date = local.date().checked_add(days.days()).ok()?;
             if self.is_on(date) {
-                let here =
-                    self.times(date).filter(|at| *at >= from).find_map(|at| self.instants(at, zone).into_iter().find(|t| *t > after));
-                // What is skipped comes later than it says, so the one that says less may come second.
-                best = [best, here].into_iter().flatten().min();
+                for at in self.times(date).filter(|at| *at >= from) {
+                    let instants = self.instants(at, zone);
+                    // An hour that comes twice is before its second time over for all of it. The first times are in order.
+                    if best.is_some_and(|best| instants.first().is_some_and(|first| *first > best)) {
+                        break;
+                    }
+                    let here = instants.into_iter().find(|t| *t > after);
+                    best = [best, here].into_iter().flatten().min();
+                }
             }
             if best.is_some_and(|best| zone.to_datetime(best).date() < date) {
                 break;
@@ -285,6 +290,8 @@ mod tests {
         assert_eq!(nexts("30 2 * * *", "Europe/Berlin", autumn, 2), ["2026-10-25T00:30:00Z", "2026-10-26T01:30:00Z"]);
         let hourly = ["2026-10-25T00:00:00Z", "2026-10-25T01:00:00Z", "2026-10-25T02:00:00Z"];
         assert_eq!(nexts("@hourly", "Europe/Berlin", "2026-10-24T23:30:00Z", 3), hourly);
+        let quarters = ["2026-10-25T00:45:00Z", "2026-10-25T01:00:00Z", "2026-10-25T01:15:00Z"];
+        assert_eq!(nexts("*/15 * * * *", "Europe/Berlin", "2026-10-25T00:31:00Z", 3), quarters);
         // A day that a place has skipped.
         assert_eq!(nexts("0 12 30 12 *", "Pacific/Apia", "2011-12-29T00:00:00Z", 1), ["2011-12-30T10:00:00Z"]);
     }

@@ -94,7 +94,12 @@ pub(crate) async fn submit(app: &Arc<App>, new: NewJob, webhook: Webhook) -> Res
 
 /// How it stands, for the job that it is about.
 pub(crate) async fn shown(app: &App, id: JobId) -> Option<Value> {
-    app.hooks.status(&id.to_string()).await.map(|document| value(&document))
+    standing(app, &id.to_string()).await
+}
+
+/// How it stands, for whatever it is about.
+pub(crate) async fn standing(app: &App, subject: &str) -> Option<Value> {
+    app.hooks.status(subject).await.map(|document| value(&document))
 }
 
 fn value(document: &Document) -> Value {

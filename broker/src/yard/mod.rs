@@ -125,7 +125,7 @@ impl Yard {
         let blobs = Blobs::open(&dir.join("blobs")).map_err(|source| Error::Data { dir: dir.join("blobs"), source })?;
         let files =
             Files::open(&dir.join("files"), config.files.limits()).map_err(|source| Error::Data { dir: dir.join("files"), source })?;
-        let batches = Batches::open(&dir.join("batches"), files.clone(), config.batches.options(&config.limits, &config.queue), wall_clock)
+        let batches = Batches::open(&dir.join("batches"), files.clone(), config.batch.options(&config.limits, &config.queue), wall_clock)
             .map_err(|source| Error::Data { dir: dir.join("batches"), source })?;
         let projector = readmodel::spawn(read_model.clone()).map_err(Error::Thread)?;
         let hub = Arc::new(OutputHub::default());
@@ -232,14 +232,15 @@ impl Yard {
 
     /// Answers with the names of what it took back.
     fn keep_what_is_built_in(&self, config: &mut Config) -> Vec<&'static str> {
-        let Config { listen, data, log, limits, files, batches, lease, .. } = &self.config;
+        let Config { listen, data, log, limits, files, batch, lease, .. } = &self.config;
         let kept = [
             ("listen", keep(listen, &mut config.listen)),
             ("data", keep(data, &mut config.data)),
             ("log", keep(log, &mut config.log)),
             ("limits", keep(limits, &mut config.limits)),
             ("files", keep(files, &mut config.files)),
-            ("batches", keep(batches, &mut config.batches)),
+            ("batch.max_running", keep(&batch.max_running, &mut config.batch.max_running)),
+            ("batch.lines_ahead", keep(&batch.lines_ahead, &mut config.batch.lines_ahead)),
             // Workers extend as often as they were told at the start: with a shorter lease they would lose their attempts.
             ("lease", keep(lease, &mut config.lease)),
         ];

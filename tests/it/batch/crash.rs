@@ -135,7 +135,7 @@ async fn a_broker_that_stops_in_good_order_asks_nothing_twice() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_that_waits_and_one_that_was_cancelled_survive_a_crash() {
     let model = FakeModel::start().await.usually(Behaviour::hold(0));
-    let yaml = format!("{QUICK}batches: {{max_running: 1}}\nbackends:\n{}", model.backend("a", "slots: 2"));
+    let yaml = format!("{QUICK}batch: {{max_running: 1}}\nbackends:\n{}", model.backend("a", "slots: 2"));
     let mut broker = TestBroker::with(yaml).await;
     let client = broker.client();
     let first = begin(&client, &lines(names(10))).await;

@@ -4,18 +4,20 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pullyard_schemas::Band;
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 
 use super::kept_seconds;
 use crate::batch::{Endpoint, New};
 use crate::config::parse_duration;
 use crate::core::nearest::suggest;
+use crate::hooks::Webhook;
 use crate::http::Request;
 use crate::http::error::Error;
 use crate::http::fields::must_be;
 use crate::http::intake::fingerprint;
 
-const FIELDS: [&str; 5] = ["input_file_id", "endpoint", "completion_window", "metadata", "output_expires_after"];
+const FIELDS: [&str; 6] = ["input_file_id", "endpoint", "completion_window", "metadata", "output_expires_after", "webhook"];
 /// The most that OpenAI allows.
 const MOST_PAIRS: usize = 16;
 const LONGEST_NAME: usize = 64;
@@ -25,7 +27,8 @@ const BAND: &str = "pullyard_band";
 const LONGEST_WINDOW: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// Reads the request.
-pub(super) fn new(request: &Request) -> Result<New, Error> {
+/// `webhook` checks that field's value.
+pub(super) fn new(request: &Request, webhook: impl FnOnce(&RawValue) -> Result<Webhook, Error>) -> Result<New, Error> {
     let mut body = match serde_json::from_slice(&request.body) {
         Ok(Value::Object(body)) => body,
         Ok(_) => return Err(Error::bad_request("", "the body must be a JSON object")),
@@ -57,7 +60,12 @@ pub(super) fn new(request: &Request) -> Result<New, Error> {
         }
     };
     let output_expires_after = output_expires_after(body.remove("output_expires_after").unwrap_or_default())?;
+    let webhook = match body.remove("webhook") {
+        None | Some(Value::Null) => None,
+        Some(value) => Some(webhook(&to_raw_value(&value).map_err(|error| Error::internal(error.to_string()))?)?),
+    };
     Ok(New {
+        webhook,
         key: request.key.clone(),
         endpoint,
         input_file,
@@ -123,7 +131,8 @@ mod tests {
 
     fn read(body: &Value) -> Result<New, Error> {
         let body = Bytes::from(body.to_string());
-        new(&Request { body, headers: Default::default(), key: None, idempotency_key: None })
+        let request = Request { body, headers: Default::default(), key: None, idempotency_key: None };
+        new(&request, |_| Err(Error::bad_request("webhook", "none is asked for")))
     }
 
     fn good() -> Value {

@@ -12,7 +12,8 @@ use pullyard_schemas::{Band, JobId};
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::batch::{Answer, Checked, Endpoint, Line, Lines, Refused};
+use super::shown::shown;
+use crate::batch::{Answer, Checked, Endpoint, Line, Lines, Progress, Refused};
 use crate::engine::{Ended, NewJob, Page};
 use crate::http::error::Error;
 use crate::http::fields::{self, Fields};
@@ -171,6 +172,16 @@ impl Lines for AppLines {
                 Err(error) => return Err(error.message),
             }
             app.ended_from_log(job).await.map(Some).map_err(|error| error.message)
+        })
+    }
+
+    fn over(&self, progress: Progress) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(async move {
+            let Some(webhook) = progress.batch.webhook.clone() else { return Ok(()) };
+            let app = self.app().map_err(|error| error.message)?;
+            let event = format!("batch.{}", progress.batch.status.as_str());
+            let data = serde_json::value::to_raw_value(&shown(&progress)).map_err(|error| error.to_string())?;
+            app.hooks.notify(&progress.batch.id, &event, data, webhook).await.map_err(|error| error.to_string())
         })
     }
 

@@ -13,11 +13,11 @@ use serde_json::{Value, json};
 
 pub use lines::AppLines;
 
-use super::App;
 use super::arrive::Unread;
 use super::error::Error;
 use super::jobs::reply;
 use super::routes::parse_query;
+use super::{App, hooks};
 use shown::shown;
 
 /// The most that one page shows.
@@ -32,11 +32,18 @@ pub(super) async fn dispatch(app: Arc<App>, method: &Method, rest: &[&str], quer
         [] if *method == Method::POST => {
             let limit = app.max_body;
             let request = unread.read(limit).await?;
-            let progress = app.batches.create(create::new(&request)?).await?;
+            let progress = app.batches.create(create::new(&request, |raw| hooks::read(&app, raw))?).await?;
             Ok(reply(StatusCode::OK, &shown(&progress)))
         }
         [] => Err(Error::method("GET, HEAD, POST")),
-        [id] if read => Ok(reply(StatusCode::OK, &shown(&app.batches.get(id, key.as_deref())?))),
+        [id] if read => {
+            let progress = app.batches.get(id, key.as_deref())?;
+            let mut answer = shown(&progress);
+            if let Some(told) = hooks::standing(&app, &progress.batch.id).await {
+                answer["pullyard"]["webhook"] = told;
+            }
+            Ok(reply(StatusCode::OK, &answer))
+        }
         [_] => Err(Error::method("GET, HEAD")),
         [id, "cancel"] if *method == Method::POST => Ok(reply(StatusCode::OK, &shown(&app.batches.cancel(id, key.as_deref()).await?))),
         [_, "cancel"] => Err(Error::method("POST")),

@@ -48,7 +48,7 @@ mod tests {
 
     #[test]
     fn a_line_stands_alone() {
-        let refused = |more: &str| body(format!(r#"{{"model":"m","input":"x"{more}}}"#).into()).err().and_then(|error| error.param.clone());
+        let refused = |more: &str| body(format!(r#"{{"model":"m","input":"x"{more}}}"#).into()).err().and_then(|error| error.param);
         assert_eq!(refused(""), None);
         for field in ["stream", "background"] {
             assert_eq!(refused(&format!(r#","{field}":true"#)).as_deref(), Some(field));

@@ -1,5 +1,6 @@
 //! The measurements, in the order in which they run: the quiet ones first, those that leave the disk busy last.
 
+mod apis;
 mod backlog;
 mod batch;
 mod batch_interactive;
@@ -31,6 +32,7 @@ pub(crate) const ALL: &[Measurement] = &[
     ("streams-100", streams::hundred),
     ("streams-1000", streams::thousand),
     ("fleet-streams", fleet_streams::run),
+    ("apis", apis::run),
     ("shim", shim::run),
     ("shim-32k", shim::run_large),
     ("fleet-jobs", fleet_jobs::run),
