@@ -99,6 +99,9 @@ fn read(body: &[u8]) -> Result<Fields<'_>, Error> {
     if fields.stream == Some(true) {
         return Err(Error::bad_request("stream", "a line of a batch cannot be streamed; leave `stream` out"));
     }
+    if fields.webhook.is_some_and(|raw| raw.get() != "null") {
+        return Err(Error::bad_request("webhook", "a line of a batch has no `webhook`; the batch itself may have one"));
+    }
     Ok(fields)
 }
 
@@ -211,7 +214,8 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_not_streamed() {
+    fn a_line_is_neither_streamed_nor_told_of() {
+        assert_eq!(read(br#"{"webhook":"https://example.org"}"#).unwrap_err().param.as_deref(), Some("webhook"));
         assert_eq!(read(br#"{"stream":true}"#).unwrap_err().param.as_deref(), Some("stream"));
         assert!(read(br#"{"stream":false}"#).is_ok());
     }
