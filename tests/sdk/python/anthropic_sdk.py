@@ -1,9 +1,12 @@
 """What Anthropic's own client for Python must be able to do, unchanged. The model server speaks OpenAI and answers
 `re <prompt> 1 2`."""
 
+import asyncio
+import time
+
 import anthropic
 import check
-from anthropic import Anthropic
+from anthropic import Anthropic, AsyncAnthropic
 
 client = Anthropic(base_url=check.URL, api_key="secret", max_retries=0)
 WEATHER = {"name": "weather", "description": "Tells the weather.", "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}}}
@@ -70,10 +73,42 @@ def errors_are_of_the_right_class():
 
 
 @check.that
+def an_error_that_no_retry_can_help_is_not_retried():
+    before = check.seen("refuse 500")
+    check.raises(anthropic.InternalServerError, lambda: ask("refuse 500", client=client.with_options(max_retries=3)))
+    assert check.seen("refuse 500") - before == 3, "the broker's own three attempts"
+
+
+@check.that
+def a_full_queue_is_tried_again_when_it_says():
+    """The other broker has one slot, and room for one job that waits behind what it has offered."""
+    narrow = Anthropic(base_url=check.NARROW_URL, api_key="secret", max_retries=0)
+    running = check.submit("hold")
+    check.until(lambda: check.seen("hold") == 1, "the slot is taken")
+    waiting = check.submit_until_full()
+    error = check.raises(anthropic.RateLimitError, lambda: ask("third", client=narrow))
+    assert error.body["error"]["type"] == "rate_limit_error" and int(error.response.headers["retry-after"]) >= 1
+    check.later(0.3, check.release)
+    begun = time.monotonic()
+    assert ask("third", client=narrow.with_options(max_retries=5)).content[0].text == "re third 1 2"
+    assert time.monotonic() - begun >= 1, "it waited as long as it was told"
+    check.ended(running, *waiting)
+
+
+@check.that
 def a_client_that_leaves_takes_its_job_with_it():
     with client.messages.stream(**request("endless message")) as stream:
         next(iter(stream.text_stream))
     check.until(lambda: check.gone("endless message") == 1, "the model server is left alone")
+
+    async def cancelled():
+        asking = asyncio.create_task(AsyncAnthropic(base_url=check.URL, api_key="secret").messages.create(**request("endless again")))
+        while check.seen("endless again") == 0:
+            await asyncio.sleep(0.01)
+        asking.cancel()
+
+    asyncio.run(cancelled())
+    check.until(lambda: check.gone("endless again") == 1, "nor without a stream")
 
 
 check.done()
