@@ -20,8 +20,13 @@ const MAX_TOKENS: &str = "4096";
 const MADE: [&str; 5] = ["model", "messages", "stream", "system", "tools"];
 
 pub(in super::super) fn request(call: &Call) -> Result<Wire, Failure> {
-    if call.kind != Kind::Chat {
-        return Err(Failure::new(FailureKind::NoModel, "Anthropic serves chat alone"));
+    let not_there = match call.kind {
+        Kind::Chat => None,
+        Kind::Completion => Some("Anthropic's servers take conversations alone; send the prompt as `messages` to /v1/chat/completions"),
+        Kind::Embedding => Some("Anthropic's servers make no embeddings"),
+    };
+    if let Some(why) = not_there {
+        return Err(Failure::new(FailureKind::NoModel, why));
     }
     let fields = Fields::read(&call.body)?;
     fields.refuse_ollama()?;
