@@ -92,11 +92,16 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        // One that went away by itself, or was killed by somebody else, has hardly said so.
+        let ended = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten());
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();
         }
         if std::thread::panicking() {
+            if let Some(status) = ended {
+                eprintln!("--- {} had ended by then: {status} ---", self.name);
+            }
             let said = self.stderr();
             let last: Vec<&str> = said.lines().rev().take(60).collect();
             eprintln!("--- {} said at last ---", self.name);
