@@ -170,7 +170,8 @@ pub fn classify(request: &Request<'_>) -> Tags {
 #[must_use]
 pub fn classify_with(weights: &Weights<'_>, request: &Request<'_>) -> Tags {
     let tokens = estimate::tokens(request);
-    let Scores { mut logits, mut signals } = weights.score(request);
+    let texts: Vec<_> = features::texts(request).collect();
+    let Scores { mut logits, mut signals } = weights.score(&texts);
     claims(request, &mut logits, &mut signals);
     let (class, confidence) = if request.images { (Class::Vision, 1.0) } else { decide(&logits) };
     let modality = match (request.images, request.audio) {
@@ -185,7 +186,7 @@ pub fn classify_with(weights: &Weights<'_>, request: &Request<'_>) -> Tags {
         json: request.json,
         embedding: false,
     };
-    let mut sensitivity = sensitivity::of(request);
+    let mut sensitivity = sensitivity::of(request, &texts);
     sensitivity.raise(request.level);
     Tags { class, complexity: complexity(request, class, tokens), modality, confidence, needs, sensitivity, tokens, signals, logits }
 }

@@ -1,17 +1,22 @@
 //! The linear model: a table of small weights that is used as it lies in the program.
 
-use super::features::{FACT_COUNT, FACTS, Feature, Hashed, Space, of_text, texts};
-use super::{Class, Request, Signal};
+use super::features::{FACT_COUNT, FACTS, Feature, Hashed, Space, of_text};
+use super::text::Cut;
+use super::{Class, Signal};
+
+/// A hash may lie in any slot of its bucket.
+const BUCKET: usize = 4;
+const BUCKETS: usize = 3_250;
 
 /// How many hashed features the table has room for.
-pub const SLOTS: usize = 15_872;
+pub const SLOTS: usize = BUCKETS * BUCKET;
 
 /// Quick is what the others are measured against, so it has no weights.
 const CLASSES: usize = 3;
 
 const HEADER: usize = 16;
 const FACT_BYTES: usize = FACT_COUNT * CLASSES * 2;
-const SLOT_BYTES: usize = 1 + CLASSES;
+const SLOT_BYTES: usize = 2 + CLASSES;
 
 /// The size of the weights.
 pub const WEIGHTS: usize = HEADER + FACT_BYTES + SLOTS * SLOT_BYTES;
@@ -22,7 +27,7 @@ const TOLD: usize = 8;
 
 /// Trained weights: a header of scales, the facts' weights, then slots of a tag and one weight per class.
 ///
-/// A hash belongs to one slot. The tag keeps most words that the training never saw from being taken for the slot's own.
+/// A hash belongs to one bucket of slots. The tags keep words that the training never saw from being taken for others.
 #[derive(Debug, Clone, Copy)]
 pub struct Weights<'a>(&'a [u8; WEIGHTS]);
 
@@ -45,7 +50,7 @@ impl<'a> Weights<'a> {
 
     /// Makes the bytes of a table from what was learned: three weights for each fact, and for each hash, the weightiest first.
     ///
-    /// Of two hashes with the same slot the weightier stays.
+    /// What finds its bucket full is left out.
     #[must_use]
     pub fn pack(facts: &[[f32; 3]; FACT_COUNT], hashed: &[(u32, [f32; 3])], temperature: f32) -> Box<[u8; WEIGHTS]> {
         let mut bytes = Box::new([0; WEIGHTS]);
@@ -63,10 +68,14 @@ impl<'a> Weights<'a> {
         }
         for (hash, weights) in hashed {
             let small = weights.map(|w| (w / hash_scale).round() as i8);
-            let (slot, tag) = place(*hash);
-            let at = HEADER + FACT_BYTES + slot * SLOT_BYTES;
-            if bytes[at] == 0 && small != [0; 3] {
-                bytes[at..at + SLOT_BYTES].copy_from_slice(&[tag, small[0] as u8, small[1] as u8, small[2] as u8]);
+            let (bucket, tag) = place(*hash);
+            let first = HEADER + FACT_BYTES + bucket * BUCKET * SLOT_BYTES;
+            let free = (0..BUCKET).map(|slot| first + slot * SLOT_BYTES).find(|at| bytes[*at..*at + 2] == [0, 0]);
+            if let Some(at) = free
+                && small != [0; 3]
+            {
+                bytes[at..at + 2].copy_from_slice(&tag.to_le_bytes());
+                bytes[at + 2..at + SLOT_BYTES].copy_from_slice(&small.map(i8::cast_unsigned));
             }
         }
         bytes
@@ -87,13 +96,12 @@ impl<'a> Weights<'a> {
         }
     }
 
-    /// Scores what a request says.
-    pub(super) fn score(&self, request: &Request<'_>) -> Scores {
+    /// Scores texts, each of which counts so much.
+    pub(super) fn score(&self, texts: &[(Cut<'_>, f32)]) -> Scores {
         let (fact_scale, hash_scale, temperature) = (self.number(1), self.number(2), self.number(3));
         let mut sum = [0.0f32; CLASSES];
         let mut seen = [0u64; SLOTS.div_ceil(64)];
         let mut top = Top::default();
-        let texts: Vec<_> = texts(request).collect();
         for (nth, (cut, factor)) in texts.iter().enumerate() {
             of_text(cut, *factor, &mut |feature| {
                 let weights = match feature {
@@ -119,23 +127,24 @@ impl<'a> Weights<'a> {
         Scores { logits: [0.0, code, reasoning, vision], signals }
     }
 
+    /// The slot of a hash and its weights.
     fn hashed(&self, hash: u32, scale: f32) -> Option<(usize, [f32; CLASSES])> {
-        let (slot, tag) = place(hash);
-        let at = HEADER + FACT_BYTES + slot * SLOT_BYTES;
-        match self.0.get(at..at + SLOT_BYTES) {
-            Some(&[own, a, b, c]) if own == tag => Some((slot, [a, b, c].map(|w| f32::from(w.cast_signed()) * scale))),
-            _ => None,
-        }
+        let (bucket, tag) = place(hash);
+        let first = HEADER + FACT_BYTES + bucket * BUCKET * SLOT_BYTES;
+        let slots = self.0.get(first..first + BUCKET * SLOT_BYTES)?;
+        let (nth, slot) = slots.chunks_exact(SLOT_BYTES).enumerate().find(|(_, slot)| slot.starts_with(&tag.to_le_bytes()))?;
+        let &[_, _, a, b, c] = slot else { return None };
+        Some((bucket * BUCKET + nth, [a, b, c].map(|w| f32::from(w.cast_signed()) * scale)))
     }
 }
 
-/// The slot of a hash and its tag, which is never that of an empty slot.
-const fn place(hash: u32) -> (usize, u8) {
+/// The bucket of a hash and its tag, which is never that of an empty slot.
+const fn place(hash: u32) -> (usize, u16) {
     let mut mixed = hash.wrapping_mul(0x9e37_79b1);
     mixed = (mixed ^ (mixed >> 15)).wrapping_mul(0x85eb_ca77);
     mixed ^= mixed >> 13;
-    let slot = (mixed as u64 * SLOTS as u64) >> 32;
-    (slot as usize, (mixed as u8) | 1)
+    let bucket = (mixed as u64 * BUCKETS as u64) >> 32;
+    (bucket as usize, (mixed as u16) | 1)
 }
 
 /// The features that said the most.

@@ -1,6 +1,7 @@
 //! The measurements, in the order in which they run: the quiet ones first, those that leave the disk busy last.
 
 mod backlog;
+mod classify;
 mod fleet_backlog;
 mod fleet_interactive;
 mod fleet_jobs;
@@ -21,6 +22,7 @@ pub(crate) type Measurement = (&'static str, fn(&mut Run<'_>) -> anyhow::Result<
 
 pub(crate) const ALL: &[Measurement] = &[
     ("idle", idle::run),
+    ("classify", classify::run),
     ("single", single::run),
     ("fleet-single", fleet_single::run),
     ("fleet-interactive", fleet_interactive::run),

@@ -175,15 +175,22 @@ impl Found {
     }
 }
 
-/// Looks at every text of a request.
-pub(super) fn of(request: &Request<'_>) -> Sensitivity {
+/// So many of a user's turns are read for what only words tell.
+const TURNS: usize = 4;
+
+/// Looks at every text of a request, of which the last turn has been cut already and comes first.
+pub(super) fn of(request: &Request<'_>, cut: &[(Cut<'_>, f32)]) -> Sensitivity {
     let mut found = Found::default();
     let said = request.turns.iter().rev().map(|turn| &turn.text);
     for text in said.chain(&request.system).chain(&request.others) {
         found.refresh();
         shapes(text, &mut found);
     }
-    for turn in request.turns.iter().rev().filter(|turn| turn.role == Role::User).take(4) {
+    let mut asked = request.turns.iter().rev().filter(|turn| turn.role == Role::User).take(TURNS);
+    if let (Some(_), Some((last, _))) = (asked.next(), cut.first()) {
+        words::look(last, &mut found);
+    }
+    for turn in asked {
         words::look(&Cut::of(&turn.text), &mut found);
     }
     let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| found.has(*kind)).collect();
@@ -209,6 +216,12 @@ fn shapes(text: &str, found: &mut Found) {
     for at in memchr::memchr2_iter(b'=', b':', bytes) {
         secrets::assignment(bytes, at, found);
     }
+    // A key without a digit is rare, and these are short enough for it.
+    for prefix in ["AKIA", "ASIA", "glpat-"] {
+        for at in memchr::memmem::find_iter(bytes, prefix) {
+            secrets::token(bytes, token(bytes, at), found);
+        }
+    }
     let mut done = 0;
     for (nth, chunk) in bytes.chunks(CHUNK).enumerate() {
         let start = nth * CHUNK;
@@ -223,9 +236,13 @@ fn shapes(text: &str, found: &mut Found) {
     }
 }
 
+/// No number is written with more characters.
+const LONGEST_NUMBER: usize = 64;
+
 /// Looks at a digit and what is around it, and returns where to go on.
 fn digits(bytes: &[u8], at: usize, found: &mut Found) -> usize {
-    let run = at + bytes.get(at..).unwrap_or_default().iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let rest = bytes.get(at..(at + LONGEST_NUMBER).min(bytes.len())).unwrap_or_default();
+    let run = at + rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let before = at.checked_sub(1).and_then(|before| bytes.get(before)).copied().unwrap_or(b' ');
     let after = bytes.get(run).copied().unwrap_or(b' ');
     // Short numbers are most of what there is in tables and programs: alone they are nothing, nor is the end of a short name.
@@ -242,7 +259,7 @@ fn digits(bytes: &[u8], at: usize, found: &mut Found) -> usize {
     // No word is read any more, so only what is long enough for a checksum counts.
     if found.spent() && before != b'+' && !before.is_ascii_alphanumeric() {
         let part = |byte: &&u8| byte.is_ascii_digit() || matches!(byte, b' ' | b'-' | b'.' | b'/' | b':');
-        let end = at + bytes.get(at..).unwrap_or_default().iter().take_while(part).count();
+        let end = at + rest.iter().take_while(part).count();
         let digits = bytes.get(at..end).unwrap_or_default().iter().filter(|byte| byte.is_ascii_digit()).count();
         if digits < 9 && !bytes.get(end).is_some_and(u8::is_ascii_alphabetic) {
             return end;

@@ -147,7 +147,8 @@ impl Mix {
 
     /// Nobody writes a word like this.
     fn is_random(&self) -> bool {
-        self.digits > 0 && self.lower + self.upper > 0 && self.distinct >= 8
+        self.distinct >= 8
+            && if self.digits > 0 { self.lower + self.upper > 0 } else { self.lower > 2 && self.upper > 2 && self.distinct >= 12 }
     }
 }
 
