@@ -87,11 +87,14 @@ pub struct Failure {
     /// What the backend asked for with `Retry-After`, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
+    /// The backend's own words, where it said any: some clients look for a certain wording.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub words: Option<String>,
 }
 
 impl Failure {
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), status: None, retry_after_ms: None }
+        Self { kind, message: message.into(), status: None, retry_after_ms: None, words: None }
     }
 
     #[must_use]

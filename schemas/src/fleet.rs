@@ -133,6 +133,9 @@ pub struct BackendCard {
     /// Nobody configured it: it was looked for.
     #[serde(default)]
     pub discovered: bool,
+    /// What becomes of options that would make it load a model anew; only an Ollama server has such.
+    #[serde(default)]
+    pub num_ctx: NumCtx,
     pub models: Vec<ModelCard>,
 }
 
@@ -164,4 +167,87 @@ pub struct ModelCard {
     pub tools: Option<bool>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub embedding: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thinking: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<Arc<About>>,
+    /// How it is in memory, where its server tells more than that it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Memory>,
+}
+
+impl ModelCard {
+    /// A model of which nothing is known but its name.
+    #[must_use]
+    pub fn named(name: impl Into<Arc<str>>) -> Self {
+        Self {
+            name: name.into(),
+            loaded: false,
+            context: None,
+            images: None,
+            tools: None,
+            embedding: None,
+            thinking: None,
+            about: None,
+            memory: None,
+        }
+    }
+}
+
+/// A model's files, as Ollama tells of them; empty where it does not.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct About {
+    pub digest: Arc<str>,
+    /// In bytes.
+    pub size: u64,
+    /// RFC 3339.
+    pub modified: Arc<str>,
+    pub format: Arc<str>,
+    pub family: Arc<str>,
+    pub families: Vec<Arc<str>>,
+    /// For people, such as `8.0B`.
+    pub parameters: Arc<str>,
+    pub quantization: Arc<str>,
+    pub architecture: Arc<str>,
+    /// In Ollama's words.
+    pub capabilities: Vec<Arc<str>>,
+}
+
+/// A loaded model.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Memory {
+    /// The context that it was loaded with.
+    pub context: Option<u32>,
+    /// In bytes, of which `vram` on graphics cards.
+    pub size: u64,
+    pub vram: u64,
+    /// When it leaves, in RFC 3339.
+    pub expires: Arc<str>,
+}
+
+/// What becomes of options that are a model's from its loading on. A request with other values makes Ollama load the model
+/// anew, while everybody else waits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NumCtx {
+    /// They are not sent, and the client is told.
+    #[default]
+    Strip,
+    /// They are sent, and client and operator are told.
+    Warn,
+    Passthrough,
+}
+
+impl NumCtx {
+    /// Those options.
+    pub const OPTIONS: [&str; 9] =
+        ["num_ctx", "num_batch", "num_gpu", "main_gpu", "use_mmap", "num_thread", "use_mlock", "low_vram", "numa"];
+
+    /// Whether such an option is what the model was loaded with, so that sending it changes nothing.
+    #[must_use]
+    pub fn is_so(name: &str, value: &str, loaded: Option<u32>) -> bool {
+        name == "num_ctx" && loaded.is_some() && value.parse().ok() == loaded
+    }
 }

@@ -85,7 +85,7 @@ fn every_configuration_is_valid() {
     assert!(all.len() > 4, "{all:?}");
     for yaml in all {
         let config = Config::parse(&yaml, Path::new("the document")).unwrap_or_else(|e| panic!("{e}\n{yaml}"));
-        yard::check(&config, |_| Some("secret".to_owned())).unwrap_or_else(|e| panic!("{e}\n{yaml}"));
+        yard::check(&config, |_| Some("a secret that is long enough".to_owned())).unwrap_or_else(|e| panic!("{e}\n{yaml}"));
     }
 }
 
@@ -109,7 +109,7 @@ async fn every_path_is_there_unless_it_is_said_not_to_be() {
     let (missing, after) = rest.split_once("\n## ").unwrap();
     let is_there = async |path: &String| !broker.client().get(path).await.text().contains("there is nothing at");
     let (here, not_here) = (paths(&format!("{before}{after}")), paths(missing));
-    assert!(here.len() > 15 && not_here.len() > 3, "{here:?} {not_here:?}");
+    assert!(here.len() > 15, "{here:?}");
     for path in &here {
         assert!(is_there(path).await, "{path} is not there");
     }

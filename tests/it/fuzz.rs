@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 const REQUESTS: usize = 10_000;
 const CONNECTIONS: usize = 16;
-const PATHS: [&str; 25] = [
+const PATHS: &[&str] = &[
     "/",
     "/healthz",
     "/readyz",
@@ -31,14 +31,44 @@ const PATHS: [&str; 25] = [
     "/v1/route",
     "/v1/chat/completions",
     "/v1/chat/completions/",
+    "/v1/chat/completions/chatcmpl-1",
+    "/v1/responses/resp_0198c2a47d1e7c339a516f0d5f6f2b10",
+    "/v1/responses/resp_0198c2a47d1e7c339a516f0d5f6f2b10/cancel",
+    "/v1/responses/resp_%00/input_items",
+    "/v1/responses/input_tokens",
     "/v1/unknown",
+    "/v1/files",
+    "/v1/files/file-01a1fe95dc747197af136ccb3848b780",
+    "/v1/files/..%2f..%2fetc%2fpasswd/content",
+    "/v1/batches",
+    "/v1/batches/batch_01a1fe95dc81712a891a76d9c5ae5cf5",
+    "/v1/batches/%00%ff/cancel",
+    "/api/version",
+    "/api/tags",
+    "/api/ps",
+    "/api/show",
+    "/api/pull",
+    "/api/delete",
+    "/api/blobs/sha256:0",
+    "/api/unknown",
     "//v1//jobs//",
     "/v1/jobs/../../etc/passwd",
 ];
 /// Where bodies are read.
-const INTAKES: [&str; 3] = ["/v1/jobs", "/v1/chat/completions", "/v1/route"];
+const INTAKES: &[&str] = &[
+    "/v1/jobs",
+    "/v1/chat/completions",
+    "/v1/responses",
+    "/v1/route",
+    "/v1/messages",
+    "/v1/messages/count_tokens",
+    "/api/chat",
+    "/api/generate",
+    "/api/embed",
+    "/api/embeddings",
+];
 const METHODS: [&str; 9] = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE", "BREW"];
-const FIELDS: [&str; 22] = [
+const FIELDS: [&str; 37] = [
     "model",
     "messages",
     "prompt",
@@ -55,14 +85,29 @@ const FIELDS: [&str; 22] = [
     "on_interrupt",
     "metadata",
     "tags",
+    "options",
+    "format",
+    "images",
+    "keep_alive",
+    "think",
+    "system",
     "max_tokens",
     "temperature",
     "x_unknown",
+    "instructions",
+    "previous_response_id",
+    "background",
+    "store",
+    "text",
+    "reasoning",
+    "include",
+    "tool_choice",
+    "truncation",
     "",
     "\u{0}",
     "n",
 ];
-const QUERIES: [&str; 16] = [
+const QUERIES: [&str; 18] = [
     "limit=0",
     "limit=-1",
     "limit=99999999999999999999",
@@ -77,6 +122,8 @@ const QUERIES: [&str; 16] = [
     "since=9999999-99-99",
     "group_by=colour",
     "format=%ff",
+    "stream=true&starting_after=-1",
+    "stream=maybe",
     "&&&==%",
     "a=1#b",
 ];
@@ -106,8 +153,11 @@ fn odd(dice: &mut fastrand::Rng) -> Value {
 }
 
 /// A body that is wrong in one way or another, and now and then a right one.
-fn body(dice: &mut fastrand::Rng) -> Vec<u8> {
+fn body(dice: &mut fastrand::Rng, path: &str) -> Vec<u8> {
     let mut body = chat("m", "x");
+    if path.starts_with("/v1/responses") {
+        body["input"] = body["messages"].take();
+    }
     for _ in 0..dice.usize(0..4) {
         body[FIELDS[dice.usize(..FIELDS.len())]] = odd(dice);
     }
@@ -177,7 +227,7 @@ fn request(dice: &mut fastrand::Rng) -> (String, Vec<u8>) {
         2 => path = format!("{path}/{}", "x".repeat(dice.usize(0..2_000))),
         _ => {}
     }
-    let body = body(dice);
+    let body = body(dice, &path);
     let length = if dice.u8(0..8) == 0 { "Transfer-Encoding: chunked".to_owned() } else { format!("Content-Length: {}", body.len()) };
     let head = format!("{method} {path} HTTP/1.1\r\nHost: yard\r\n{}{length}\r\n\r\n", headers(dice));
     let mut bytes = head.clone().into_bytes();
@@ -201,13 +251,28 @@ fn judged(sent: &str, body: &[u8], raw: &Raw) {
         format!("{}\nwas sent with the body {body:?} and answered with {} {answer}", &sent[..sent.len().min(600)], raw.status)
     };
     let head_only = sent.starts_with("HEAD ");
+    let ollama = sent.split(' ').nth(1).is_some_and(|path| path.starts_with("/api/"));
+    let explained = || if ollama { told_in_ollamas_words(&raw.body) } else { errors_are_explained(&raw.body).is_some() };
     match raw.status {
         200..=299 => {}
-        400..=499 | 503 if head_only => {}
+        // What Ollama does with models' files.
+        501 if ollama => assert!(explained(), "{}", context()),
+        400..=499 | 501 | 503 | 529 if head_only => {}
+        400..=499 | 529 if sent.contains(" /v1/messages") => assert!(explained_by_anthropic(&raw.body), "{}", context()),
         // A deadline that had passed before the job could run.
-        400..=499 | 503 => assert!(errors_are_explained(&raw.body).is_some(), "{}", context()),
+        400..=499 | 503 => assert!(explained(), "{}", context()),
         _ => panic!("{}", context()),
     }
+}
+
+fn told_in_ollamas_words(body: &[u8]) -> bool {
+    let value: Value = serde_json::from_slice(body).unwrap_or_default();
+    value["error"].as_str().is_some_and(|message| !message.is_empty())
+}
+
+fn explained_by_anthropic(body: &[u8]) -> bool {
+    let error: Value = serde_json::from_slice(body).unwrap_or_default();
+    error["type"] == "error" && error["error"]["type"].is_string() && error["error"]["message"].as_str().is_some_and(|m| !m.is_empty())
 }
 
 /// Sends so many requests over connections that are used as long as the broker lets them.

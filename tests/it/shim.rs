@@ -39,7 +39,7 @@ async fn a_whole_completion_is_passed_on_with_its_story_in_headers() {
     assert_eq!(reply.json()["usage"]["total_tokens"], 10);
     assert_eq!(reply.header("content-type"), Some("application/json"));
     assert_eq!((reply.header("x-pullyard-attempts"), reply.header("x-pullyard-backend")), (Some("1"), Some("a")));
-    assert!(reply.header("x-request-id").is_some());
+    assert!(reply.header("x-request-id").is_some() && reply.header("openai-processing-ms").is_some());
     let job = client.job(reply.header("x-job-id").unwrap()).await;
     assert_eq!((&job["state"], &job["band"]), (&json!("completed"), &json!("interactive")));
     // What Pullyard does not know is the model server's.
@@ -107,8 +107,11 @@ async fn models_classes_and_auto_can_be_asked_for() {
 
     let list = client.get("/v1/models").await.expect(200).json();
     let ids: Vec<&str> = list["data"].as_array().unwrap().iter().map(|m| m["id"].as_str().unwrap()).collect();
-    assert_eq!(ids, ["big:latest", "small", "deep", "quick", "auto"]);
+    assert_eq!(ids, ["big:latest", "small", "gpt-4", "deep", "quick", "auto"]);
     assert_eq!(client.get("/v1/models/small").await.expect(200).json()["backends"], json!(["b"]));
+    for (class, models) in [("deep", json!(["big:latest"])), ("auto", json!(["big:latest", "small"]))] {
+        assert_eq!(client.get(&format!("/v1/models/{class}")).await.expect(200).json()["models"], models);
+    }
 
     for (asked, backend) in
         [("big:latest", "a"), ("BIG", "a"), ("gpt-4", "a"), ("deep", "a"), ("small", "b"), ("quick", "b"), ("auto", "b")]

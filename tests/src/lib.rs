@@ -3,14 +3,17 @@
 //! - [`TestBroker`]: the binary under test, which can be killed, stopped and started again on its data.
 //! - [`TestWorker`]: a worker that is a process of its own.
 //! - [`FakeModel`]: an OpenAI-compatible server that does as it is told and remembers what it was asked.
+//! - [`ScriptedModel`]: a server of any dialect that says word for word what it was given.
 //! - [`NatsServer`]: a real NATS server, which can be killed, paused and robbed of its store.
 //! - [`ChaosProxy`]: a network that fails on demand.
 //! - [`Ledger`]: what the log's files say.
+//! - [`python`], [`node`]: programs of other languages, with the SDKs that people use.
 //! - [`Client`], [`Events`]: what an application does; [`Wire`]: what no application should do.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a harness that cannot go on fails the test")]
 
 mod broker;
 mod client;
+mod foreign;
 mod ledger;
 mod model;
 mod nats;
@@ -23,8 +26,9 @@ use std::time::{Duration, Instant};
 
 pub use broker::{Setup, TestBroker, binary};
 pub use client::{Client, Event, Events, Reply, chat, errors_are_explained};
+pub use foreign::{Foreign, node, python};
 pub use ledger::{Bill, Ledger, Story};
-pub use model::{Answer, Behaviour, Counts, FakeModel, Full, Seen, Stay};
+pub use model::{Answer, Asked, Behaviour, Counts, FakeModel, Full, Scripted, ScriptedModel, Seen, Stay};
 pub use nats::{NatsOptions, NatsServer};
 pub use proxy::{ChaosProxy, ProxyCounts};
 pub use wire::{Raw, Wire};

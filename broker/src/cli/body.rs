@@ -51,6 +51,9 @@ pub struct BodyArgs {
     /// A word to find the job by
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<String>,
+    /// Who is told of the job's end
+    #[arg(long, value_name = "URL")]
+    webhook: Option<String>,
     /// Something to keep with the job
     #[arg(long = "meta", value_name = "KEY=VALUE", value_parser = pair)]
     metadata: Vec<(String, String)>,
@@ -111,6 +114,7 @@ impl BodyArgs {
         set("deadline", self.deadline.as_deref().map(Value::from));
         set("not_before", self.not_before.as_deref().map(Value::from));
         set("max_attempts", self.max_attempts.map(Value::from));
+        set("webhook", self.webhook.as_deref().map(Value::from));
         set("tags", (!self.tags.is_empty()).then(|| json!(self.tags)));
         body.entry("model").or_insert_with(|| json!("auto"));
         if !self.metadata.is_empty() {

@@ -2,12 +2,15 @@
 
 use std::error::Error as _;
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use futures_util::StreamExt as _;
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response, Url};
 use serde_json::Value;
+use tokio::io::AsyncReadExt as _;
 
 use super::out::note;
 
@@ -141,6 +144,49 @@ impl Client {
             request = request.header("idempotency-key", key);
         }
         self.whole(request.body(body)).await
+    }
+
+    /// Sends a file for a batch, as it is read. A slow line may take as long as it needs.
+    pub(super) async fn upload(&self, path: &Path, name: &str) -> Result<Bytes, Error> {
+        const BOUNDARY: &str = "pullyard-7c339a516f0d5f6f2b10";
+        let unread = |e: io::Error| Error::Usage(format!("{} cannot be read: {e}", path.display()));
+        let file = tokio::fs::File::open(path).await.map_err(unread)?;
+        let length = file.metadata().await.map_err(unread)?.len();
+        let name: String = name.chars().filter(|c| !c.is_control()).collect::<String>().replace('"', "%22");
+        let part = |rest: &str| format!("--{BOUNDARY}\r\nContent-Disposition: form-data; {rest}\r\n\r\n");
+        let head = format!("{}batch\r\n{}", part("name=\"purpose\""), part(&format!("name=\"file\"; filename=\"{name}\"")));
+        let tail = format!("\r\n--{BOUNDARY}--\r\n");
+        let whole = head.len() as u64 + length + tail.len() as u64;
+        let pieces = futures_util::stream::try_unfold(file, |mut file| async move {
+            let mut piece = Vec::with_capacity(64 << 10);
+            let read = (&mut file).take(64 << 10).read_to_end(&mut piece).await?;
+            Ok::<_, io::Error>((read > 0).then_some((Bytes::from(piece), file)))
+        });
+        let once = |text: String| futures_util::stream::once(async { Ok::<_, io::Error>(Bytes::from(text)) });
+        let body = reqwest::Body::wrap_stream(once(head).chain(pieces).chain(once(tail)));
+        let request = self.request(Method::POST, &["files"], &[]);
+        let request = request.header(CONTENT_TYPE, format!("multipart/form-data; boundary={BOUNDARY}")).header(CONTENT_LENGTH, whole);
+        let response = request.body(body).send().await.map_err(|e| self.failed(&e))?;
+        let status = response.status();
+        let body = response.bytes().await.map_err(|e| self.failed(&e))?;
+        if status.is_success() { Ok(body) } else { Err(refused(status.as_u16(), &body)) }
+    }
+
+    /// Writes what is there to a file or the like, as it comes.
+    pub(super) async fn download(&self, path: &[&str], to: &mut (impl io::Write + Send)) -> Result<(), Error> {
+        let mut response = self.request(Method::GET, path, &[]).send().await.map_err(|e| self.failed(&e))?;
+        let status = response.status();
+        if !status.is_success() {
+            return Err(refused(status.as_u16(), &response.bytes().await.map_err(|e| self.failed(&e))?));
+        }
+        while let Some(piece) = response.chunk().await.map_err(|e| self.failed(&e))? {
+            to.write_all(&piece).map_err(Error::output)?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn delete(&self, path: &[&str]) -> Result<Bytes, Error> {
+        self.whole(self.request(Method::DELETE, path, &[])).await
     }
 
     /// A job's events, from behind `seen` on; the caller reads the body.

@@ -1,5 +1,6 @@
 //! `pullyard jobs`, `cancel` and `requeue`.
 
+use bytes::Bytes;
 use clap::{Args, Subcommand};
 use pullyard_schemas::job::State;
 use serde_json::{Value, json};
@@ -14,14 +15,16 @@ const EXAMPLES: &str = "\
 Examples:
   pullyard jobs --state parked --limit 100
   pullyard jobs 0198c2a4-7d1e-7c33-9a51-6f0d5f6f2b10
-  pullyard jobs events 0198c2a4-7d1e-7c33-9a51-6f0d5f6f2b10";
+  pullyard jobs events 0198c2a4-7d1e-7c33-9a51-6f0d5f6f2b10
+  pullyard jobs delete 0198c2a4-7d1e-7c33-9a51-6f0d5f6f2b10
+  pullyard jobs webhook 0198c2a4-7d1e-7c33-9a51-6f0d5f6f2b10 --again";
 
 /// Which jobs to list, or which one to look at.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub struct JobsArgs {
     /// The one to show, instead of a list
-    #[arg(conflicts_with_all = ["state", "class", "key", "tag", "model", "limit", "after"])]
+    #[arg(conflicts_with_all = ["state", "class", "key", "tag", "model", "batch", "limit", "after"])]
     id: Option<String>,
     #[command(subcommand)]
     one: Option<One>,
@@ -40,6 +43,20 @@ enum One {
     Events {
         /// The job's id
         id: String,
+    },
+    /// Let jobs at rest be shown to nobody any more; what they cost stays in the accounts
+    Delete {
+        /// The jobs' ids
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<String>,
+    },
+    /// Show how whoever wants to know of a job's end is told
+    Webhook {
+        /// The job's id
+        id: String,
+        /// Tell it once more
+        #[arg(long)]
+        again: bool,
     },
 }
 
@@ -60,6 +77,9 @@ struct Filter {
     /// Only jobs for this model
     #[arg(long)]
     model: Option<String>,
+    /// Only jobs that are lines of this batch
+    #[arg(long, value_name = "ID")]
+    batch: Option<String>,
     /// How many, newest first
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -92,6 +112,8 @@ pub(super) async fn run(client: &Client, out: &Out, args: JobsArgs) -> Result<()
         None => list(client, out, &args.filter).await,
         Some(One::Show { id }) => show(client, out, &id).await,
         Some(One::Events { id }) => events(client, out, &id).await,
+        Some(One::Delete { ids }) => delete(client, out, &ids).await,
+        Some(One::Webhook { id, again }) => webhook(client, out, &id, again).await,
     }
 }
 
@@ -103,6 +125,7 @@ async fn list(client: &Client, out: &Out, filter: &Filter) -> Result<(), Error> 
         ("key", &filter.key),
         ("tag", &filter.tag),
         ("model", &filter.model),
+        ("batch", &filter.batch),
         ("limit", &limit),
         ("after", &filter.after),
     ];
@@ -151,8 +174,17 @@ async fn show(client: &Client, out: &Out, id: &str) -> Result<(), Error> {
         }
     }
     rows.push(("attempts", tries(&job)));
+    if let Value::Object(webhook) = &job["webhook"] {
+        let text = |name| webhook.get(name).filter(|value| !value.is_null()).map_or_else(String::new, plain);
+        rows.push(("webhook", format!("{} {} {}", text("state"), text("url"), text("last_error")).trim_end().to_owned()));
+    }
     if let Some(ahead) = job["position"].as_u64() {
         rows.push(("ahead", ahead.to_string()));
+    }
+    for (shown, name) in [("starts in", "expected_start_ms"), ("done in", "expected_end_ms")] {
+        if let Some(ms) = job[name].as_i64() {
+            rows.push((shown, format!("about {}", span(ms / 1000))));
+        }
     }
     if let Value::Object(decision) = &job["decision"] {
         let text = |name| decision.get(name).map_or_else(String::new, plain);
@@ -198,22 +230,42 @@ async fn events(client: &Client, out: &Out, id: &str) -> Result<(), Error> {
     table.print(out)
 }
 
+async fn webhook(client: &Client, out: &Out, id: &str, again: bool) -> Result<(), Error> {
+    let path = ["jobs", id, "webhook"];
+    let body = if again { client.post(&path, Vec::new(), None).await? } else { client.get(&path, &[]).await? };
+    if out.json {
+        return out.answer(&body);
+    }
+    let found = client::json(&body)?;
+    let names = ["url", "state", "event", "message_id", "attempts", "last_error", "next_at", "delivered_at"];
+    let rows: Vec<_> = names.into_iter().filter(|name| !found[*name].is_null()).map(|name| (name, plain(&found[name]))).collect();
+    out.text(&pairs(&rows))
+}
+
 pub(super) async fn cancel(client: &Client, out: &Out, args: &CancelArgs) -> Result<(), Error> {
-    each(client, out, &args.ids, "cancel", Vec::new()).await
+    each(out, &args.ids, async |id| client.post(&["jobs", id, "cancel"], Vec::new(), None).await).await
 }
 
 pub(super) async fn requeue(client: &Client, out: &Out, args: &RequeueArgs) -> Result<(), Error> {
     let body = args.max_attempts.map(|n| json!({"max_attempts": n}).to_string().into_bytes());
-    each(client, out, &args.ids, "requeue", body.unwrap_or_default()).await
+    let body = body.unwrap_or_default();
+    each(out, &args.ids, async |id| client.post(&["jobs", id, "requeue"], body.clone(), None).await).await
+}
+
+async fn delete(client: &Client, out: &Out, ids: &[String]) -> Result<(), Error> {
+    each(out, ids, async |id| client.delete(&["jobs", id]).await).await
 }
 
 /// Does the same to every job; one that refuses does not keep the others from it.
-async fn each(client: &Client, out: &Out, ids: &[String], what: &str, body: Vec<u8>) -> Result<(), Error> {
+async fn each(out: &Out, ids: &[String], change: impl AsyncFn(&str) -> Result<Bytes, Error>) -> Result<(), Error> {
     let mut refused = false;
     for id in ids {
-        match client.post(&["jobs", id, what], body.clone(), None).await {
+        match change(id).await {
             Ok(job) if out.json => out.answer(&job)?,
-            Ok(job) => out.line(&format!("{id} {}", plain(&client::json(&job)?["state"])))?,
+            Ok(job) => {
+                let job = client::json(&job)?;
+                out.line(&format!("{id} {}", if job["deleted"] == true { "deleted".to_owned() } else { plain(&job["state"]) }))?;
+            }
             Err(Error::Refused { message, .. }) => {
                 refused = true;
                 note(&format!("error: {id}: {message}"));

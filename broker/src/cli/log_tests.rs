@@ -28,6 +28,7 @@ fn spec() -> Arc<Spec> {
         size: 2,
         idempotency_key: None,
         fingerprint: None,
+        batch: None,
         metadata: Default::default(),
         tags: Vec::new(),
         decision: Default::default(),

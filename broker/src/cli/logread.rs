@@ -135,6 +135,7 @@ impl Check {
             | Event::LeaseLost { .. }
             | Event::Rerouted { .. }
             | Event::Requeued { .. }
+            | Event::Deleted
             | Event::Parked { .. } => {}
             Event::WorkerJoined { .. } => self.joined += 1,
             Event::WorkerLeft { .. } => self.left += 1,

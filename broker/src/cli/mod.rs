@@ -1,6 +1,7 @@
 //! The command line: what can be typed, and the commands that talk to a running broker or look at its files.
 
 mod announce;
+mod batch;
 mod body;
 mod check;
 mod client;
@@ -13,8 +14,10 @@ mod logread;
 mod messages;
 mod nats;
 mod out;
+mod queue;
 mod ready;
 mod route;
+mod schedules;
 mod serve;
 mod sse;
 mod submit;
@@ -33,6 +36,7 @@ use clap::{Arg, ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parse
 use client::{Client, Error};
 use out::{Out, note};
 
+pub use batch::BatchArgs;
 pub use body::BodyArgs;
 pub use check::CheckArgs;
 pub use completions::CompletionsArgs;
@@ -108,6 +112,8 @@ pub enum Command {
 pub enum ClientCommand {
     /// Send a job and wait for its answer
     Submit(Box<SubmitArgs>),
+    /// Run files of requests, and fetch their answers
+    Batch(BatchArgs),
     /// Follow a job until it ends, printing its text as it comes
     #[command(after_help = "Example:\n  pullyard watch 0198c2a4-7d1e-7c33-9a51-6f0d5f6f2b10")]
     Watch(WatchArgs),
@@ -123,6 +129,10 @@ pub enum ClientCommand {
     Usage(UsageArgs),
     /// List the workers and their backends
     Workers(WorkersArgs),
+    /// Show what waits, and when it will be done
+    Queue,
+    /// List what recurs, and what came of it
+    Schedules,
     /// Say where a request would go and why, without sending it there
     Route(Box<RouteArgs>),
     /// Ask whether the broker takes jobs; needs no key
@@ -184,6 +194,7 @@ async fn interruptible(work: impl Future<Output = Result<(), Error>>) -> ExitCod
         done = work => ended(done),
         () = interrupted() => {
             note("");
+            out::part();
             // Returning would wait for threads that read a terminal or a large log.
             std::process::exit(130);
         }
@@ -212,12 +223,15 @@ async fn dispatch(global: &Global, out: &Out, command: ClientCommand) -> Result<
     let client = || Client::new(&global.url);
     match command {
         ClientCommand::Submit(args) => submit::run(&client()?, out, *args).await,
+        ClientCommand::Batch(args) => batch::run(&client()?, out, args).await,
         ClientCommand::Watch(args) => watch::run(&client()?, out, &args).await,
         ClientCommand::Jobs(args) => jobs::run(&client()?, out, args).await,
         ClientCommand::Cancel(args) => jobs::cancel(&client()?, out, &args).await,
         ClientCommand::Requeue(args) => jobs::requeue(&client()?, out, &args).await,
         ClientCommand::Usage(args) => usage::run(&client()?, out, &args).await,
         ClientCommand::Workers(args) => workers::run(&client()?, out, &args).await,
+        ClientCommand::Queue => queue::run(&client()?, out).await,
+        ClientCommand::Schedules => schedules::run(&client()?, out).await,
         ClientCommand::Route(args) => route::run(&client()?, out, *args).await,
         ClientCommand::Ready => ready::run(&client()?, out).await,
         ClientCommand::Eval(args) => eval::run(out, &args),

@@ -102,6 +102,21 @@ pub(super) fn update(text: &str) {
     let _ = write!(to, "\r\x1b[2K{}", flat(text)).and_then(|()| to.flush());
 }
 
+/// What an interrupted program says last.
+static PARTING: Mutex<Option<String>> = Mutex::new(None);
+
+/// Sets what the user is told who interrupts what goes on without this program.
+pub(super) fn parting(text: Option<String>) {
+    *PARTING.lock().unwrap_or_else(PoisonError::into_inner) = text;
+}
+
+/// Says it.
+pub(super) fn part() {
+    if let Some(text) = &*PARTING.lock().unwrap_or_else(PoisonError::into_inner) {
+        note(text);
+    }
+}
+
 /// Without the characters that could make a terminal do more than show text.
 pub(super) fn clean(text: &str) -> Cow<'_, str> {
     let bad = |c: char| c.is_control() && c != '\n' && c != '\t';

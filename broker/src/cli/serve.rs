@@ -185,7 +185,8 @@ mod tests {
             failure: failure.map(Arc::from),
             tokens_per_second: None,
             discovered,
-            models: vec![ModelCard { name: "m".into(), loaded: false, context: None, images: None, tools: None, embedding: None }],
+            num_ctx: Default::default(),
+            models: vec![ModelCard::named("m")],
         };
         let card = Card {
             worker: WorkerId("box".into()),

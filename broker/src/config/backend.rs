@@ -9,14 +9,15 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use pullyard_schemas::fleet::NumCtx;
 use pullyard_worker::adapter::Prefill;
 pub use pullyard_worker::adapter::{Quirks, Timeouts};
 pub use pullyard_worker::breaker::Options as Breaker;
 
-use super::hours::Window;
 use super::prices::Power;
 use super::secret::SecretRef;
 use super::units;
+use crate::core::hours::Window;
 
 /// The protocol that a backend speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
@@ -88,6 +89,7 @@ pub struct Backend {
     pub quirks: Quirks,
     pub power: Option<Power>,
     pub on_leave: Leave,
+    pub num_ctx: NumCtx,
 }
 
 impl Backend {
@@ -112,6 +114,7 @@ impl Backend {
             quirks: Quirks::default(),
             power: None,
             on_leave: Self::leave(local),
+            num_ctx: NumCtx::default(),
         }
     }
 
@@ -158,6 +161,8 @@ struct RawBackend {
     quirks: Quirks,
     power: Option<Power>,
     on_leave: Option<Leave>,
+    #[serde(default)]
+    num_ctx: NumCtx,
 }
 
 impl From<RawBackend> for Backend {
@@ -178,6 +183,7 @@ impl From<RawBackend> for Backend {
             quirks: raw.quirks,
             power: raw.power,
             on_leave: raw.on_leave.unwrap_or_else(|| Self::leave(local)),
+            num_ctx: raw.num_ctx,
             ..plain
         }
     }

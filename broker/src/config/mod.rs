@@ -2,22 +2,24 @@
 //!
 //! - [`Config`]: the document; `sections` has its parts and `backend` the backends.
 //! - `validate`: what the types alone cannot say.
-//! - [`units`], [`secret`], [`hours`], [`prices`]: values with a notation of their own.
+//! - [`units`], [`secret`], [`hours`](crate::core::hours), [`prices`]: values with a notation of their own.
 //! - `fleet`: the transport, NATS, and who the worker is.
 //! - [`discover()`]: the backends that the environment offers when the file names none.
 //! - [`Error`]: what is wrong, where, and what would be right.
 
 mod backend;
+mod cors;
 pub mod discover;
 mod error;
 mod fleet;
-pub mod hours;
 mod place;
 pub mod prices;
+mod schedules;
 pub mod secret;
 mod sections;
 pub mod units;
 mod validate;
+mod webhooks;
 
 #[cfg(test)]
 mod tests;
@@ -32,15 +34,18 @@ use pullyard_schemas::WorkerId;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+pub use crate::core::hours::Window;
 pub use backend::{Adapter, Backend, Breaker, Leave, Model, Quirks, Timeouts};
+pub use cors::{Cors, Origins};
 pub use discover::discover;
 pub use error::{Error, Place};
 pub use fleet::{Auth, Nats, Role, Storage, Tls, Transport, Worker, as_worker_name, check_server, parse_prefix, parse_worker_name};
-pub use hours::Window;
 pub use prices::{Power, Price, Prices};
+pub use schedules::Schedule;
 pub use secret::SecretRef;
-pub use sections::{Bounds, Durability, Key, KeySecret, Log, Queue, Retries, Shim, ShimLeave};
+pub use sections::{Batch, Bounds, Durability, Files, Key, KeySecret, Log, Queue, Retries, Shim, ShimLeave};
 pub use units::{parse_duration, parse_listen};
+pub use webhooks::Webhooks;
 
 use crate::core::{decide, schedule};
 use place::Places;
@@ -61,14 +66,19 @@ pub struct Config {
     pub backends: Vec<Backend>,
     /// Names that stand for any one of several models, best first.
     pub classes: BTreeMap<Arc<str>, Vec<Arc<str>>>,
-    /// Names that stand for one model.
+    /// Names, or patterns with `*`, that stand for a model, a class or `auto`.
     pub aliases: BTreeMap<Arc<str>, Arc<str>>,
     pub retries: Retries,
     pub queue: Queue,
+    pub batch: Batch,
     pub shim: Shim,
     pub log: Log,
     pub limits: Bounds,
+    pub files: Files,
+    pub cors: Cors,
     pub prices: Prices,
+    pub webhooks: Webhooks,
+    pub schedules: Vec<Schedule>,
     /// As [`Config::transport`] where absent.
     #[serde(rename = "transport")]
     chosen: Option<Transport>,
@@ -107,10 +117,15 @@ impl Default for Config {
             aliases: BTreeMap::new(),
             retries: Retries::default(),
             queue: Queue::default(),
+            batch: Batch::default(),
             shim: Shim::default(),
             log: Log::default(),
             limits: Bounds::default(),
+            files: Files::default(),
+            cors: Cors::default(),
             prices: Prices::default(),
+            webhooks: Webhooks::default(),
+            schedules: Vec::new(),
             chosen: None,
             nats: None,
             worker: Worker::default(),
@@ -221,6 +236,7 @@ impl Config {
     #[must_use]
     pub fn schedule(&self) -> schedule::Options {
         let weights: HashMap<_, _> = self.keys.iter().map(|key| (Arc::clone(&key.name), key.weight)).collect();
-        schedule::Options { limits: self.queue.limits(), weights, age_after: self.queue.age_after, spill_after: self.queue.spill_after }
+        let Queue { age_after, spill_after, .. } = self.queue;
+        schedule::Options { limits: self.queue.limits(), weights, age_after, spill_after, batch: self.batch.hours() }
     }
 }

@@ -9,7 +9,11 @@ use sha2::{Digest, Sha256};
 use super::error::Error;
 use super::secret::SecretRef;
 use super::units;
+use crate::batch;
+use crate::core::batch_hours::{BatchHours, Outside};
+use crate::core::hours::Window;
 use crate::core::schedule::Limits;
+use crate::files;
 
 /// Someone who may use the broker.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -135,6 +139,49 @@ impl Queue {
     }
 }
 
+/// When jobs of the band `batch` may run, and how many files of requests at once; `batch` in the file.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Batch {
+    /// At any time where there are none.
+    pub windows: Vec<Window>,
+    /// What they may do outside of them.
+    pub outside: Outside,
+    /// With `outside: idle`: slots that they leave free for others.
+    pub keep_free: u32,
+    /// How many files of requests run at once.
+    pub max_running: usize,
+    /// Lines of one that are jobs at once.
+    pub lines_ahead: usize,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        let batch::Options { running, window, .. } = batch::Options::default();
+        Self { windows: Vec::new(), outside: Outside::Idle, keep_free: 1, max_running: running, lines_ahead: window }
+    }
+}
+
+impl Batch {
+    /// As the scheduler takes it.
+    #[must_use]
+    pub fn hours(&self) -> BatchHours {
+        BatchHours { windows: self.windows.clone(), outside: self.outside, keep_free: self.keep_free as usize }
+    }
+
+    /// As the runners take them.
+    #[must_use]
+    pub fn options(&self, limits: &Bounds, queue: &Queue) -> batch::Options {
+        let line_bytes = usize::try_from(limits.body).unwrap_or(usize::MAX);
+        // All together take half of their key's queue at the most.
+        let share = |most: u64| usize::try_from(most).unwrap_or(usize::MAX) / (2 * self.max_running.max(1));
+        let bounds = queue.limits();
+        let window = self.lines_ahead.min(share(bounds.max_jobs_per_key));
+        let window_bytes = batch::Options::default().window_bytes.min(share(bounds.max_bytes_per_key));
+        batch::Options { running: self.max_running, window, window_bytes, line_bytes, ..batch::Options::default() }
+    }
+}
+
 /// What becomes of a job whose synchronous caller goes away.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -155,11 +202,19 @@ pub struct Shim {
     #[serde(deserialize_with = "units::duration")]
     pub keep_alive: Duration,
     pub on_leave: ShimLeave,
+    /// How long a job goes on without its caller, where that is an SDK which may send the request again.
+    #[serde(deserialize_with = "units::duration")]
+    pub retry_within: Duration,
 }
 
 impl Default for Shim {
     fn default() -> Self {
-        Self { hold: Duration::from_secs(2), keep_alive: Duration::from_secs(10), on_leave: ShimLeave::Cancel }
+        Self {
+            hold: Duration::from_secs(2),
+            keep_alive: Duration::from_secs(10),
+            on_leave: ShimLeave::Cancel,
+            retry_within: Duration::from_secs(2),
+        }
     }
 }
 
@@ -207,10 +262,45 @@ pub struct Bounds {
     pub header_timeout: Duration,
     #[serde(deserialize_with = "units::duration")]
     pub body_timeout: Duration,
+    /// How long a client may take nothing of what there is for it.
+    #[serde(deserialize_with = "units::duration")]
+    pub write_timeout: Duration,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { body: 64_000_000, header: 64_000, header_timeout: Duration::from_secs(15), body_timeout: Duration::from_secs(120) }
+        Self {
+            body: 64_000_000,
+            header: 64_000,
+            header_timeout: Duration::from_secs(15),
+            body_timeout: Duration::from_secs(120),
+            write_timeout: Duration::from_secs(120),
+        }
+    }
+}
+
+/// What clients upload and batches write; `files` in the file.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Files {
+    /// Of one file.
+    #[serde(deserialize_with = "units::size")]
+    pub max_file: u64,
+    /// Of all together.
+    #[serde(deserialize_with = "units::size")]
+    pub max_total: u64,
+}
+
+impl Default for Files {
+    fn default() -> Self {
+        Self { max_file: 512_000_000, max_total: 20_000_000_000 }
+    }
+}
+
+impl Files {
+    /// As the store takes them.
+    #[must_use]
+    pub fn limits(&self) -> files::Limits {
+        files::Limits { file: self.max_file, total: self.max_total }
     }
 }

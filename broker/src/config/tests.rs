@@ -6,9 +6,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use pullyard_schemas::Usage;
 
-use super::hours::{next_change, open_at};
 use super::prices::cost_nanos;
 use super::*;
+use crate::core::batch_hours::Outside;
+use crate::core::hours::{next_change, open_at};
 
 const FULL: &str = r#"
 listen: 0.0.0.0:8787
@@ -40,10 +41,15 @@ classes: {code: [qwen2.5-coder:7b, gpt-5-mini], quick: [a]}
 aliases: {gpt-4: llama3.1:8b}
 retries: {max_attempts: 3, max_attempts_per_target: 2, backoff: 500ms, backoff_max: 30s}
 queue: {max_jobs: 2000000, max_bytes: 16GB, max_jobs_per_key: 10, max_bytes_per_key: 64MiB, age_after: 0s, spill_after: 5s}
+batch: {windows: ["22:00-07:00 Europe/Berlin"], outside: wait, keep_free: 2}
 shim: {hold: 2s, keep_alive: 10s, on_leave: keep}
 log: {durability: relaxed, flush_every: 50ms, segment: 64MB, retain: 30d}
-limits: {body: 64MB, header: 64KB, header_timeout: 15s, body_timeout: 120s}
+limits: {body: 64MB, header: 64KB, header_timeout: 15s, body_timeout: 120s, write_timeout: 120s}
 prices: {my-model: {input: 2.5, output: 10, cached: 1.25}}
+webhooks: {secret: "env:HOOKS", allow: ["https://example.org/hooks"], timeout: 5s, backoff: 1s, give_up_after: 2h}
+schedules:
+  - {name: nightly, cron: "0 22 * * 1-5", zone: Europe/Berlin, key: ci, missed: run_once, overlap: queue,
+     request: {model: a, messages: [{role: user, content: "Summarise."}], max_tokens: 5}}
 transport: embedded
 nats:
   servers: [nats://a:4222, "tls://[::1]:4222"]
@@ -103,6 +109,14 @@ fn the_full_example_is_read() {
     assert_eq!(config.log.retain, Some(Duration::from_secs(30 * 86_400)));
     assert_eq!(config.version().len(), 8);
     assert_eq!((config.schedule().spill_after, gpu.account.as_deref()), (Duration::from_secs(5), Some("team")));
+    let recurring = config.schedules[0].recurring().unwrap();
+    let said = r#"{"max_tokens":5,"messages":[{"content":"Summarise.","role":"user"}],"model":"a"}"#;
+    assert_eq!((std::str::from_utf8(&recurring.request).unwrap(), recurring.key.as_deref()), (said, Some("ci")));
+    let long = |_: &str| Some("a secret of thirty-two characters".to_owned());
+    assert_eq!(config.webhooks.settings(&long).unwrap().timeout, Duration::from_secs(5));
+    assert!(config.webhooks.settings(&|_| Some("short".into())).unwrap_err().to_string().starts_with("env:HOOKS: 5 bytes are too few"));
+    let hours = config.schedule().batch;
+    assert_eq!((hours.windows.len(), hours.outside, hours.keep_free), (1, Outside::Wait, 2));
     let nats = config.nats.as_ref().unwrap();
     assert_eq!((nats.servers.len(), &*nats.prefix, nats.replicas, nats.storage), (2, "lab", 3, Storage::Memory));
     assert!(nats.tls.as_ref().is_some_and(|tls| tls.first && tls.cert.is_some()));
@@ -139,6 +153,27 @@ fn nats_is_found_by_its_servers() {
     ] {
         let told = refusal(&format!("nats: {{{nats}}}\n"));
         assert!(told.contains(place) && told.contains(why) && !told.contains("s3cr3t") && !told.contains("me:secret"), "{nats}: {told}");
+    }
+}
+
+#[test]
+fn origins_are_as_browsers_write_them() {
+    let cors = |text: &str| parse(&format!("cors: {{{text}}}\n")).unwrap().cors;
+    assert_eq!((cors("").origins, cors("origins: []").origins), (Origins::None, Origins::None));
+    assert_eq!(cors("origins: \"*\"").origins, Origins::Any);
+    let one = cors("origins: \"https://App.example:8443\"");
+    assert!(one.allows("https://app.example:8443") && !one.allows("https://app.example") && !one.allows("null"));
+    assert!(cors("origins: [\"http://a\", \"tauri://localhost\"]").allows("tauri://localhost"));
+    for (text, place, why) in [
+        ("origins: [\"https://a/\"]", "1:18: cors.origins[0]", "browsers write this as `https://a`"),
+        ("origins: [\"https://a:443\"]", "cors.origins[0]", "browsers write this as `https://a`"),
+        ("origins: [a.example]", "cors.origins[0]", "this is no origin"),
+        ("origins: [\"http://a\", \"*\"]", "cors.origins[1]", "`*` stands alone"),
+        ("origins: 5", "cors.origins", "expected a list of origins"),
+        ("origins: \"*\", credentials: true", "cors.credentials", "credentials are for origins that are named"),
+    ] {
+        let told = refusal(&format!("cors: {{{text}}}\n"));
+        assert!(told.contains(place) && told.contains(why), "{text}: {told}");
     }
 }
 
@@ -191,7 +226,10 @@ fn an_unknown_field_is_placed_and_the_nearest_named() {
     assert_eq!(refusal(text), "pullyard.yaml:5:5: unknown field `slotz` in backends[0]; did you mean `slots`?");
     assert_eq!(refusal("lisen: 1\n"), "pullyard.yaml:1:1: unknown field `lisen`; did you mean `listen`?");
     let far = "shim: {colour: 2}\n";
-    assert_eq!(refusal(far), "pullyard.yaml:1:8: unknown field `colour` in shim; say one of `hold`, `keep_alive`, `on_leave`");
+    assert_eq!(
+        refusal(far),
+        "pullyard.yaml:1:8: unknown field `colour` in shim; say one of `hold`, `keep_alive`, `on_leave`, `retry_within`"
+    );
     let model = "backends:\n  - {name: a, adapter: ollama, url: http://a, models: [{name: b, contxt: 1}]}\n";
     assert_eq!(refusal(model), "pullyard.yaml:2:66: unknown field `contxt` in backends[0].models[0]; did you mean `context`?");
 }
@@ -208,6 +246,22 @@ fn a_bad_value_is_placed_and_explained() {
     assert_eq!(adapter, "pullyard.yaml:1:31: backends[0].adapter: `olama` is not known here; did you mean `ollama`?");
     assert!(refusal("backends: [{name: a, adapter: ollama}]\n").ends_with("backends[0]: `url` is missing"));
     assert!(refusal("backends: [{name: a, adapter: ollama, url: http://a, hours: [late]}]\n").contains("`late` is no time of day"));
+    for (schedule, why) in [
+        ("name: a, cron: \"0 25 * * *\", request: {}", "schedules[0].cron: `25` is no hour"),
+        ("name: a, cron: \"@daily\", zone: Mars/Base, request: {}", "schedules[0].zone: no time zone `Mars/Base`"),
+        ("name: a b, cron: \"@daily\", request: {}", "`a b` is no name for a schedule"),
+        ("name: a, cron: \"@daily\"", "schedules[0]: a schedule has either a `request` or a `file`"),
+        ("name: a, cron: \"@daily\", file: /nowhere.json", "schedules[0].file: /nowhere.json: "),
+        ("name: a, cron: \"@daily\", request: {}, key: b", "schedules[0].key: there is no key `b`"),
+        ("name: a, cron: \"@daily\", request: {}, missed: later", "say one of `skip`, `run_once`"),
+    ] {
+        let told = refusal(&format!("schedules: [{{{schedule}}}]\n"));
+        assert!(told.contains(why), "{schedule}: {told}");
+    }
+    let allow = refusal("webhooks: {allow: [example.org]}\n");
+    assert!(allow.starts_with("pullyard.yaml:1:") && allow.contains("`example.org`: this is no beginning of an address"), "{allow}");
+    assert!(refusal("batch: {windows: [22-7]}\n").starts_with("pullyard.yaml:1:19: batch.windows[0]: `22-7` is no time of day"));
+    assert!(refusal("batch: {outside: weit}\n").ends_with("batch.outside: `weit` is not known here; did you mean `wait`?"));
     assert!(refusal("listen: [\n").starts_with("pullyard.yaml:"));
     assert!(refusal("lease: 1s\nlease: 2s\n").starts_with("pullyard.yaml:2:1: lease: this is here twice"));
 }

@@ -6,14 +6,7 @@ use std::time::Duration;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
-/// Quotes what was found. What is too long for a slip of the pen may be a secret in the wrong place, and stays out.
-pub(super) fn quoted(text: &str) -> String {
-    match text.chars().count() {
-        0 => "nothing".into(),
-        1..=24 => format!("`{text}`"),
-        n => format!("a text of {n} characters"),
-    }
-}
+pub(super) use crate::core::nearest::quoted;
 
 /// A number and its unit.
 fn split(text: &str) -> Option<(u64, &str)> {

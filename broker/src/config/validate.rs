@@ -24,8 +24,10 @@ impl Config {
         for (i, backend) in self.backends.iter().enumerate() {
             check_backend(backend, &format!("backends[{i}]"))?;
         }
+        self.check_schedules()?;
         self.check_names()?;
         self.check_numbers()?;
+        self.cors.check()?;
         self.check_nats()
     }
 
@@ -56,7 +58,7 @@ impl Config {
         for (name, target) in &self.aliases {
             let path = format!("aliases.{name}");
             if name.is_empty() || target.is_empty() {
-                return Err(Fault::new(path, "an alias has a name and a model: `gpt-4: llama3.1:8b`"));
+                return Err(Fault::new(path, "an alias has a name, or a pattern, and a model: `gpt-4: llama3.1:8b`, `claude-*: qwen3:4b`"));
             }
             let mut seen = HashSet::from([name]);
             let mut at = target;
@@ -66,6 +68,24 @@ impl Config {
             }
             if at == name {
                 return Err(Fault::new(path, "this alias leads back to itself; say the name of a model"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_schedules(&self) -> Result<(), Fault> {
+        unique("schedules", self.schedules.iter().map(|schedule| &schedule.name))?;
+        for (i, schedule) in self.schedules.iter().enumerate() {
+            let path = format!("schedules[{i}]");
+            if schedule.request.is_some() == schedule.file.is_some() {
+                return Err(Fault::new(path, "a schedule has either a `request` or a `file` that has it"));
+            }
+            if let Some(key) = schedule.key.as_ref().filter(|key| !self.keys.iter().any(|known| known.name == **key)) {
+                return Err(Fault::new(format!("{path}.key"), format!("there is no key {} in `keys`", quoted(key))));
+            }
+            if let Err(why) = schedule.recurring() {
+                let field = if schedule.file.is_some() { "file" } else { "request" };
+                return Err(Fault::new(format!("{path}.{field}"), why));
             }
         }
         Ok(())
@@ -84,7 +104,7 @@ impl Config {
     }
 
     fn check_numbers(&self) -> Result<(), Fault> {
-        let Self { retries, queue, shim, log, limits, .. } = self;
+        let Self { retries, queue, shim, log, limits, files, batch, .. } = self;
         range("retries.max_attempts", retries.max_attempts, 1, 100)?;
         range("retries.max_attempts_per_target", retries.max_attempts_per_target, 1, 100)?;
         if retries.backoff > retries.backoff_max {
@@ -96,11 +116,15 @@ impl Config {
             ("queue.max_jobs_per_key", queue.max_jobs_per_key.unwrap_or(1)),
             ("queue.max_bytes_per_key", queue.max_bytes_per_key.unwrap_or(1)),
             ("limits.body", limits.body),
+            ("files.max_file", files.max_file),
+            ("files.max_total", files.max_total),
         ] {
             range(path, number, 1, u64::MAX)?;
         }
         // A header of a few KB is usual, and a segment that holds few records makes very many files.
         range("limits.header", limits.header, 4096, 16_000_000)?;
+        range("batch.max_running", batch.max_running, 1, 1_000)?;
+        range("batch.lines_ahead", batch.lines_ahead, 1, 100_000)?;
         range("log.segment", log.segment, 1_000_000, 16_000_000_000)?;
         for (path, duration) in [
             ("shim.keep_alive", shim.keep_alive),
@@ -108,6 +132,9 @@ impl Config {
             ("log.retain", log.retain.unwrap_or(Duration::MAX)),
             ("limits.header_timeout", limits.header_timeout),
             ("limits.body_timeout", limits.body_timeout),
+            ("limits.write_timeout", limits.write_timeout),
+            ("webhooks.timeout", self.webhooks.timeout),
+            ("webhooks.backoff", self.webhooks.backoff),
         ] {
             some(path, duration)?;
         }

@@ -51,6 +51,8 @@ pub enum Command {
     Requeue {
         max_attempts: Option<u32>,
     },
+    /// Show a job at rest to nobody any more.
+    Delete,
     /// Aim a waiting job at a later target.
     Reroute {
         to: u32,
@@ -87,6 +89,8 @@ pub enum Rejection {
     NotStarted,
     #[error("the job has already ended ({0})")]
     Ended(&'static str),
+    #[error("only a job at rest can be deleted; this one is {0}, and can be cancelled first")]
+    Live(&'static str),
     #[error("only a parked job can be requeued; this one is {0}")]
     NotParked(&'static str),
 }
@@ -107,6 +111,7 @@ pub fn decide(job: Option<&Job>, command: Command, now: Timestamp, policy: &Poli
             | Command::Cancel { .. }
             | Command::Expire
             | Command::Requeue { .. }
+            | Command::Delete
             | Command::Reroute { .. } => Err(Rejection::Unknown),
         };
     };
@@ -143,6 +148,11 @@ pub fn decide(job: Option<&Job>, command: Command, now: Timestamp, policy: &Poli
             State::Queued | State::Deferred { .. } | State::Running { .. } | State::Parked { .. } | State::Ended(_) => vec![],
         }),
         Command::Expire => Ok(if job.state.is_terminal() { vec![] } else { vec![Event::Expired] }),
+        Command::Delete => match &job.state {
+            State::Ended(_) if job.is_deleted() => Ok(vec![]),
+            State::Ended(_) | State::Parked { .. } => Ok(vec![Event::Deleted]),
+            State::Queued | State::Deferred { .. } | State::Running { .. } => Err(Rejection::Live(job.state.name())),
+        },
         Command::Requeue { max_attempts } => match &job.state {
             State::Parked { .. } => {
                 Ok(vec![Event::Requeued { max_attempts: job.attempts.saturating_add(max_attempts.unwrap_or(job.spec.max_attempts)) }])

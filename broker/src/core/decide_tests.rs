@@ -48,6 +48,7 @@ fn command() -> impl Strategy<Value = Command> {
         2 => (token, 0u32..3).prop_map(|(token, chunks)| Command::Checkpoint { token, chunks, failed: FailureKind::Timeout }),
         1 => Just(Command::Cancel { why: "w".into() }),
         1 => Just(Command::Expire),
+        1 => Just(Command::Delete),
         1 => Just(Command::Requeue { max_attempts: Some(2) }),
         1 => (0u32..4).prop_map(|to| Command::Reroute { to, why: "x".into() }),
     ]
@@ -101,7 +102,7 @@ proptest! {
         }
         let mut live_lease = None;
         let mut billed = HashSet::new();
-        let mut terminal = 0;
+        let (mut terminal, mut deleted) = (0, 0);
         let mut replayed = None;
         for envelope in &life.log {
             if envelope.event.charge().is_some() {
@@ -115,15 +116,33 @@ proptest! {
                 }
                 Event::AttemptFailed { .. } | Event::LeaseLost { .. } => live_lease = None,
                 Event::Completed { .. } | Event::Cancelled { .. } | Event::Expired => { terminal += 1; live_lease = None; }
+                Event::Deleted => { deleted += 1; prop_assert!(live_lease.is_none(), "deleted while it ran"); }
                 Event::Submitted { .. } | Event::Checkpointed { .. } | Event::Rerouted { .. } | Event::Requeued { .. } | Event::Parked { .. } | Event::Accounted { .. } => {}
                 Event::WorkerJoined { .. } | Event::WorkerLeft { .. } => unreachable!("of no job"),
             }
             let stored: Envelope = serde_json::from_str(&serde_json::to_string(envelope).unwrap()).unwrap();
             replayed = Some(apply(replayed, &stored).unwrap());
         }
-        prop_assert!(terminal <= 1, "{terminal} terminal events");
+        prop_assert!(terminal <= 1 && deleted <= 1, "{terminal} terminal events, {deleted} deletions");
         prop_assert_eq!(replayed, life.job);
     }
+}
+
+#[test]
+fn what_rests_can_be_deleted_and_what_lives_cannot() {
+    let delete = |job: &Job| decide(Some(job), Command::Delete, Timestamp(9), &Policy::default());
+    let mut life = Life::new(spec(1, 1, false));
+    assert_eq!(delete(life.job()), Err(Rejection::Live("queued")));
+    let token = life.start();
+    assert_eq!(delete(life.job()), Err(Rejection::Live("running")));
+    life.give(Command::Cancel { why: "asked".into() });
+    assert_eq!(life.give(Command::Delete), [Event::Deleted]);
+    assert_eq!(delete(life.job()), Ok(vec![]));
+    // What it used is billed all the same, and nobody can bring it back.
+    let failure = Failure::new(FailureKind::Cancelled, "x");
+    let fail = Command::Fail { token, worker: worker(), failure, charge: Some(charge()), delivered: false };
+    assert!(matches!(life.give(fail).as_slice(), [Event::Accounted { .. }]));
+    assert!(life.give(Command::Requeue { max_attempts: None }).is_empty() && life.job().is_deleted());
 }
 
 #[test]

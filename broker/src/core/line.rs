@@ -76,14 +76,22 @@ impl Line {
     /// How many stand before this place; `None` when nobody stands there.
     pub(super) fn rank(&self, place: Place) -> Option<usize> {
         let chunk = self.chunk_of(place);
-        let at = self.chunks.get(chunk)?.binary_search_by_key(&place, |i| i.place).ok()?;
+        self.chunks.get(chunk)?.binary_search_by_key(&place, |i| i.place).ok()?;
+        Some(self.before(place))
+    }
+
+    /// How many stand before this place, whether or not somebody stands there.
+    pub(super) fn before(&self, place: Place) -> usize {
+        let chunk = self.chunk_of(place);
+        let Some(items) = self.chunks.get(chunk) else { return 0 };
+        let at = items.partition_point(|item| item.place < place);
         // Counted from the nearer end: most who ask have just arrived.
         let before = if chunk < self.chunks.len() / 2 {
             self.chunks.iter().take(chunk).map(VecDeque::len).sum()
         } else {
             self.len - self.chunks.iter().skip(chunk).map(VecDeque::len).sum::<usize>()
         };
-        Some(before + at)
+        before + at
     }
 
     /// The chunk that has this place, or would have it.
@@ -110,6 +118,7 @@ mod tests {
                     let item = Item { place, job: JobId(uuid::Uuid::from_u128(u128::from(n))), size: n };
                     prop_assert_eq!(line.insert(item), map.insert(place, n).is_none());
                 } else {
+                    prop_assert_eq!(line.before(place), map.range(..place).count());
                     prop_assert_eq!(line.rank(place), map.contains_key(&place).then(|| map.range(..place).count()));
                     prop_assert_eq!(line.remove(place).map(|i| i.size), map.remove(&place));
                 }

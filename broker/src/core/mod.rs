@@ -1,7 +1,11 @@
 //! Pure: no clock, no I/O, no async. Time and policy are arguments.
 
+pub mod batch_hours;
 pub mod classify;
+pub mod cron;
 pub mod decide;
+pub mod estimate;
+pub mod hours;
 mod line;
 pub mod nearest;
 pub mod policy;

@@ -1,4 +1,4 @@
-//! What somebody meant who wrote a name that is not known.
+//! What somebody meant who wrote a name that is not known, and how it is said back.
 
 /// The nearest of the valid names; where none is near, all of them.
 #[must_use]
@@ -8,6 +8,16 @@ pub fn suggest(found: &str, valid: &[&str]) -> String {
         Some((distance, name)) if distance <= (name.len().max(found.len()) / 3).max(1) => format!("did you mean `{name}`?"),
         None => String::new(),
         Some(_) => format!("say one of {}", valid.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// Quotes what was found. What is too long for a slip of the pen may be a secret in the wrong place, and stays out.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    match text.chars().count() {
+        0 => "nothing".into(),
+        1..=24 => format!("`{text}`"),
+        n => format!("a text of {n} characters"),
     }
 }
 

@@ -29,6 +29,7 @@ pub struct Catalog {
     pub models: BTreeMap<Arc<str>, Model>,
     /// Class to its targets, best first.
     pub classes: BTreeMap<Arc<str>, Vec<Arc<str>>>,
+    /// Names, or patterns with `*`, to what is meant: a model, a class or `auto`.
     pub aliases: BTreeMap<Arc<str>, Arc<str>>,
     /// The version of the configuration.
     pub version: Arc<str>,
@@ -70,6 +71,24 @@ pub enum Unroutable {
 /// The classes that there are without any configuration.
 const CLASSES: [&str; 4] = ["quick", "code", "reasoning", "vision"];
 
+/// The most aliases that lead on to one another.
+const MOST_ALIASES: usize = 8;
+
+/// Whether a name fits a pattern, in which `*` stands for anything.
+fn fits(pattern: &str, name: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(mut rest) = name.strip_prefix(parts.next().unwrap_or_default()) else { return false };
+    let mut parts = parts.peekable();
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            return rest.ends_with(part);
+        }
+        let Some(at) = rest.find(part) else { return false };
+        rest = rest.get(at + part.len()..).unwrap_or_default();
+    }
+    rest.is_empty()
+}
+
 impl Catalog {
     /// Whether this is a class, or `auto`.
     #[must_use]
@@ -77,10 +96,41 @@ impl Catalog {
         self.classes.contains_key(name) || CLASSES.contains(&name)
     }
 
+    /// What a name stands for: an alias that is so called, else itself where there is such
+    /// a model or class, else what the longest pattern that fits says.
+    #[must_use]
+    pub fn meant<'a>(&'a self, name: &'a str) -> &'a str {
+        let mut name = name;
+        for _ in 0..MOST_ALIASES {
+            match self.alias(name) {
+                Some(meant) if meant != name => name = meant,
+                Some(_) | None => break,
+            }
+        }
+        name
+    }
+
+    fn alias(&self, name: &str) -> Option<&str> {
+        if let Some(meant) = self.aliases.get(name) {
+            return Some(meant);
+        }
+        // What there is goes before what a pattern says of it.
+        if self.models.contains_key(name) || self.is_class(name) || name == "auto" {
+            return None;
+        }
+        let patterns = self.aliases.iter().filter(|(alias, _)| alias.contains('*') && fits(alias, name));
+        patterns.max_by_key(|(pattern, _)| pattern.len()).map(|(_, meant)| &**meant)
+    }
+
+    /// The aliases that are names, with what they stand for.
+    pub fn named_aliases(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.aliases.keys().filter(|alias| !alias.contains('*')).map(|alias| (&**alias, self.meant(alias)))
+    }
+
     /// The served model that a name means: exact, by alias, or with `:latest` added or taken away, in any case.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<&Model> {
-        let name = self.aliases.get(name).map_or(name, |n| n);
+        let name = self.meant(name);
         if let Some(model) = self.models.get(name) {
             return Some(model);
         }
@@ -209,6 +259,33 @@ mod tests {
     fn nothing_served_yet_is_no_missing_model() {
         for ask in [Ask::Model("m"), Ask::Class("code")] {
             assert_eq!(catalog(&[]).route(ask, &Needs::default(), Scope::Any), Err(Unroutable::NothingServed));
+        }
+    }
+
+    #[test]
+    fn an_alias_leads_to_a_model_a_class_or_another_alias() {
+        let mut catalog = catalog(&[("m", None), ("claude-real", None)]);
+        let aliases =
+            [("gpt-4", "m"), ("claude-*", "gpt-4"), ("claude-*haiku*", "quick"), ("claude-opus", "m"), ("*", "auto"), ("x-*", "x-y")];
+        catalog.aliases = aliases.map(|(alias, meant)| (alias.into(), meant.into())).into();
+        for (name, meant) in [
+            ("gpt-4", "m"),
+            ("claude-sonnet", "m"),
+            ("claude-3-haiku-2", "quick"),
+            ("claude-opus", "m"),
+            ("claude-real", "claude-real"),
+            ("m", "m"),
+            ("else", "auto"),
+            ("x-1", "x-y"),
+        ] {
+            assert_eq!(catalog.meant(name), meant, "{name}");
+        }
+        assert_eq!(&*catalog.find("claude-sonnet").unwrap().name, "m");
+        assert_eq!(catalog.named_aliases().collect::<Vec<_>>(), [("claude-opus", "m"), ("gpt-4", "m")]);
+        for (pattern, name, expected) in
+            [("a*b", "ab", true), ("a*b", "a", false), ("a*a", "a", false), ("a*b*c", "abxbc", true), ("a*", "b", false)]
+        {
+            assert_eq!(fits(pattern, name), expected, "{pattern} {name}");
         }
     }
 

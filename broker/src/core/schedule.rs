@@ -3,6 +3,7 @@
 //! Bands go in order; within a band keys share by weight (deficit round robin, one job is one unit); within a key the
 //! oldest goes first. A job that has waited `age_after` counts as one band earlier, twice that as two: where aged jobs
 //! meet a band's own, the two take turns, so that nothing starves and a backlog of old batch jobs takes half at most.
+//! Where batch jobs have hours of their own, these are what they are promised, and they do not age.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use pullyard_schemas::{Band, JobId, Lane, Timestamp};
 
+use super::batch_hours::{BatchHours, Gate};
 pub use super::line::Place;
 use super::line::{Item, Line};
 
@@ -50,6 +52,7 @@ pub struct Options {
     pub age_after: Option<Duration>,
     /// How long jobs may have to wait for a local backend before they may go to the cloud too.
     pub spill_after: Duration,
+    pub batch: BatchHours,
 }
 
 /// Whose bound is reached.
@@ -84,6 +87,13 @@ pub fn expected_wait(ahead: usize, slots: usize, mean_attempt: Duration) -> Opti
         return None;
     }
     Some(mean_attempt.mul_f64((ahead + 1) as f64 / slots as f64))
+}
+
+/// What a lane's own slots and those that its servers share with other lanes leave to batch jobs that may only have what is
+/// idle. `busy` counts what runs on, or is offered to, any of these servers.
+#[must_use]
+pub fn idle_room(slots: usize, busy: usize, keep_free: usize) -> usize {
+    slots.saturating_sub(busy).saturating_sub(keep_free)
 }
 
 #[derive(Debug, Default)]
@@ -139,6 +149,16 @@ impl Schedule {
         self.options.spill_after
     }
 
+    #[must_use]
+    pub fn batch(&self) -> &BatchHours {
+        &self.options.batch
+    }
+
+    #[must_use]
+    pub fn gate(&self, now: Timestamp) -> Gate {
+        self.options.batch.gate(now)
+    }
+
     /// # Errors
     /// When one more job of this key and size would exceed a bound.
     pub fn admit(&self, key: &str, size: u64) -> Result<(), Full> {
@@ -192,16 +212,18 @@ impl Schedule {
         Some(item)
     }
 
-    /// Takes the job of this lane that goes next.
-    pub fn next(&mut self, lane: &Lane, now: Timestamp) -> Option<Entry> {
+    /// Takes the job of this lane that goes next; batch jobs only where they may.
+    pub fn next(&mut self, lane: &Lane, now: Timestamp, with_batch: bool) -> Option<Entry> {
         let lane = *self.lanes.ids.get(lane)?;
         let yard = self.yards.get_mut(lane as usize)?;
-        let age_after = self.options.age_after;
-        let best =
-            yard.bands.iter().enumerate().filter_map(|(band, track)| Some(band.saturating_sub(track.aged(now, age_after)?))).min()?;
+        let bands = if with_batch { 3 } else { Band::Batch as usize };
+        let (age_after, batch_ages) = (self.options.age_after, self.options.batch.windows.is_empty());
+        let age_after = |band: usize| age_after.filter(|_| batch_ages || band != Band::Batch as usize);
+        let tracks = || yard.bands.iter().enumerate().take(bands);
+        let best = tracks().filter_map(|(band, track)| Some(band.saturating_sub(track.aged(now, age_after(band))?))).min()?;
         let own = yard.bands[best].waiting > 0;
-        let aged = yard.bands.iter().enumerate().skip(best + 1).filter_map(|(band, track)| {
-            let up = track.aged(now, age_after)?;
+        let aged = tracks().skip(best + 1).filter_map(|(band, track)| {
+            let up = track.aged(now, age_after(band))?;
             (up > 0 && band.saturating_sub(up) <= best).then(|| track.heads.first().map(|head| (*head, band))).flatten()
         });
         let (band, key, place) = match aged.min() {
@@ -233,17 +255,29 @@ impl Schedule {
         self.lanes.ids.get(lane).and_then(|id| self.yards.get(*id as usize)).map_or(0, |yard| yard.waiting)
     }
 
+    /// How many of them are of each band.
+    #[must_use]
+    pub fn waiting_by_band(&self, lane: &Lane) -> [usize; 3] {
+        let yard = self.lanes.ids.get(lane).and_then(|id| self.yards.get(*id as usize));
+        yard.map_or([0; 3], |yard| yard.bands.each_ref().map(|track| track.waiting))
+    }
+
+    #[must_use]
+    pub fn waiting_batch(&self, lane: &Lane) -> usize {
+        self.waiting_by_band(lane)[Band::Batch as usize]
+    }
+
     /// Whether a job waits that goes before batch jobs by its band.
     #[must_use]
     pub fn overtakes_batch(&self, lane: &Lane) -> bool {
-        let yard = self.lanes.ids.get(lane).and_then(|id| self.yards.get(*id as usize));
-        yard.is_some_and(|yard| yard.bands[..Band::Batch as usize].iter().any(|track| track.waiting > 0))
+        self.waiting(lane) > self.waiting_batch(lane)
     }
 
-    /// Whether a job that has waited since then counts as one of an earlier band.
+    /// Whether a batch job that has waited since then counts as one of an earlier band.
     #[must_use]
     pub fn is_aged(&self, since: Timestamp, now: Timestamp) -> bool {
-        self.options.age_after.is_some_and(|age_after| !age_after.is_zero() && now.since(since) >= age_after)
+        let ages = self.options.age_after.filter(|_| self.options.batch.windows.is_empty());
+        ages.is_some_and(|age_after| !age_after.is_zero() && now.since(since) >= age_after)
     }
 
     /// Every lane that ever had a job, with how many wait.
@@ -270,19 +304,32 @@ impl Schedule {
     #[must_use]
     pub fn position(&self, entry: &Entry) -> Option<Position> {
         let (lane, key) = self.ids(entry)?;
-        let yard = self.yards.get(lane as usize)?;
+        let line = self.yards.get(lane as usize)?.bands[entry.band as usize].keys.get(&key)?;
+        line.rank(entry.place)?;
+        Some(self.position_if(entry))
+    }
+
+    /// Where a job would stand if it waited.
+    #[must_use]
+    pub fn position_if(&self, entry: &Entry) -> Position {
+        let Some(yard) = self.lanes.ids.get(&entry.lane).and_then(|lane| self.yards.get(*lane as usize)) else {
+            return Position { ahead: 0 };
+        };
         let earlier: usize = yard.bands.iter().take(entry.band as usize).map(|track| track.waiting).sum();
         let track = &yard.bands[entry.band as usize];
-        let weight =
-            |key: u32| u64::from(self.keys.names.get(key as usize).and_then(|n| self.options.weights.get(n)).copied().unwrap_or(1).max(1));
-        let mine = track.keys.get(&key)?.rank(entry.place)?;
+        let weight = |name: Option<&Arc<str>>| u64::from(name.and_then(|n| self.options.weights.get(n)).copied().unwrap_or(1).max(1));
+        let key = self.keys.ids.get(&entry.key).copied();
+        let mine = key.and_then(|key| track.keys.get(&key)).map_or(0, |line| line.before(entry.place));
         let others: u64 = track
             .keys
             .iter()
-            .filter(|(other, _)| **other != key)
-            .map(|(other, jobs)| (jobs.len() as u64).min((mine as u64 * weight(*other)).div_ceil(weight(key))))
+            .filter(|(other, _)| Some(**other) != key)
+            .map(|(other, jobs)| {
+                let share = (mine as u64 * weight(self.keys.names.get(*other as usize))).div_ceil(weight(Some(&entry.key)));
+                (jobs.len() as u64).min(share)
+            })
             .sum();
-        Some(Position { ahead: earlier + mine + usize::try_from(others).unwrap_or(usize::MAX) })
+        Position { ahead: earlier + mine + usize::try_from(others).unwrap_or(usize::MAX) }
     }
 }
 

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use pullyard_schemas::{Scope, Seq};
 
 use super::*;
+use crate::core::hours::Window;
 
 fn lane() -> Lane {
     Lane { target: "m".into(), scope: Scope::Any }
@@ -64,10 +65,14 @@ impl Oracle {
         Some(entry)
     }
 
-    fn next(&mut self, now: Timestamp, options: &Options) -> Option<Entry> {
-        let up = |e: &Entry| options.age_after.map_or(0, |a| (now.since(e.place.queued_at).as_millis() / a.as_millis()).min(2) as usize);
+    fn next(&mut self, now: Timestamp, options: &Options, with_batch: bool) -> Option<Entry> {
+        let up = |e: &Entry| {
+            let ages = e.band != Band::Batch || options.batch.windows.is_empty();
+            options.age_after.filter(|_| ages).map_or(0, |a| (now.since(e.place.queued_at).as_millis() / a.as_millis()).min(2) as usize)
+        };
+        let bands = Band::ALL.iter().filter(|b| with_batch || **b != Band::Batch);
         let oldest: Vec<(usize, usize, u64, Entry)> =
-            Band::ALL.iter().filter_map(|b| self.of(*b).first().map(|(n, e)| (*b as usize, up(e), *n, e.clone()))).collect();
+            bands.filter_map(|b| self.of(*b).first().map(|(n, e)| (*b as usize, up(e), *n, e.clone()))).collect();
         let best = oldest.iter().map(|(b, up, ..)| b.saturating_sub(*up)).min()?;
         let own = oldest.iter().any(|(b, ..)| *b == best);
         let aged = oldest
@@ -102,7 +107,7 @@ impl Oracle {
 enum Step {
     Push(Band, u8, u64),
     Remove(usize),
-    Next,
+    Next(bool),
     Wait(u64),
 }
 
@@ -110,15 +115,16 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (prop::sample::select(Band::ALL.to_vec()), 0u8..4, 0u64..50).prop_map(|(b, k, ago)| Step::Push(b, k, ago)),
         1 => any::<usize>().prop_map(Step::Remove),
-        4 => Just(Step::Next),
+        4 => any::<bool>().prop_map(Step::Next),
         1 => (0u64..3_000).prop_map(Step::Wait),
     ]
 }
 
 proptest! {
     #[test]
-    fn order_is_the_oracles(steps in prop::collection::vec(step(), 0..200), ages: bool) {
-        let options = options(&[("k1", 3), ("k2", 2)], ages.then_some(Duration::from_millis(1_000)));
+    fn order_is_the_oracles(steps in prop::collection::vec(step(), 0..200), ages: bool, has_hours: bool) {
+        let mut options = options(&[("k1", 3), ("k2", 2)], ages.then_some(Duration::from_millis(1_000)));
+        options.batch.windows.extend(has_hours.then(|| Window::parse("00:00-12:00").unwrap()));
         let (mut schedule, mut oracle) = (Schedule::new(options.clone()), Oracle::default());
         let (mut now, mut n) = (Timestamp(10_000), 0);
         for step in steps {
@@ -137,7 +143,7 @@ proptest! {
                         oracle.remove(e.job);
                     }
                 }
-                Step::Next => prop_assert_eq!(schedule.next(&lane(), now), oracle.next(now, &options)),
+                Step::Next(batch) => prop_assert_eq!(schedule.next(&lane(), now, batch), oracle.next(now, &options, batch)),
                 Step::Wait(ms) => now = Timestamp(now.0 + ms),
             }
             prop_assert_eq!(schedule.len(), oracle.jobs.len());
@@ -152,7 +158,7 @@ fn keys_share_by_weight() {
     for n in 0..40 {
         schedule.push(&entry(n, Band::Normal, if n % 2 == 0 { "big" } else { "small" }, 0));
     }
-    let served: Vec<_> = (0..16).filter_map(|_| schedule.next(&lane(), Timestamp(0))).collect();
+    let served: Vec<_> = (0..16).filter_map(|_| schedule.next(&lane(), Timestamp(0), true)).collect();
     assert_eq!(served.iter().filter(|e| &*e.key == "big").count(), 12);
 }
 
@@ -164,7 +170,7 @@ fn an_old_batch_job_is_served_among_interactive_ones() {
         schedule.push(&entry(n, Band::Interactive, "b", 2_500));
     }
     let now = Timestamp(2_600);
-    let first_two = [schedule.next(&lane(), now).unwrap().band, schedule.next(&lane(), now).unwrap().band];
+    let first_two = [schedule.next(&lane(), now, true).unwrap().band, schedule.next(&lane(), now, true).unwrap().band];
     assert!(first_two.contains(&Band::Batch));
 }
 
@@ -189,4 +195,19 @@ fn position_counts_bands_and_own_key() {
     schedule.push(&entry(3, Band::Normal, "a", 1));
     assert_eq!(schedule.position(&entry(3, Band::Normal, "a", 1)), Some(Position { ahead: 2 }));
     assert_eq!(expected_wait(3, 2, Duration::from_secs(1)), Some(Duration::from_secs(2)));
+}
+
+#[test]
+fn with_hours_of_its_own_a_batch_does_not_age() {
+    let mut options = options(&[], Some(Duration::from_secs(1)));
+    options.batch.windows.push(Window::parse("22:00-07:00 Europe/Berlin").unwrap());
+    let mut schedule = Schedule::new(options);
+    schedule.push(&entry(1, Band::Batch, "a", 0));
+    schedule.push(&entry(2, Band::Normal, "a", 60_000));
+    let now = Timestamp(60_000);
+    assert!(!schedule.is_aged(Timestamp(0), now));
+    assert_eq!((schedule.waiting(&lane()), schedule.waiting_batch(&lane())), (2, 1));
+    assert_eq!(schedule.next(&lane(), now, true).unwrap().band, Band::Normal);
+    assert_eq!(schedule.next(&lane(), now, false), None);
+    assert_eq!(schedule.next(&lane(), now, true).unwrap().band, Band::Batch);
 }

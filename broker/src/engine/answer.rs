@@ -10,6 +10,7 @@ use super::commit::Ack;
 use super::handle::{Listed, Page, View};
 use super::lanes::{LaneStats, Stats};
 use super::turn::Engine;
+use crate::core::estimate::{Load, all_done};
 
 /// Jobs that one turn looks at for a list: a millisecond or two.
 const SEARCH: usize = 20_000;
@@ -50,19 +51,35 @@ impl Engine {
     }
 
     pub(super) fn stats(&self) -> Stats {
+        let now = (self.clock)();
         let mut lanes: Vec<LaneStats> = self
             .lanes
             .iter()
-            .map(|(lane, state)| LaneStats {
-                lane: lane.clone(),
-                waiting: self.schedule.waiting(lane),
-                offered: state.offered,
-                running: state.running,
-                slots: state.slots,
-                alive: state.alive,
+            .map(|(lane, state)| {
+                let (waiting, pace) = (self.schedule.waiting_by_band(lane), self.pace(lane));
+                let slots = if state.alive { state.slots } else { 0 };
+                let load = Load { waiting, offered: state.offered, running: state.running, slots, pace };
+                LaneStats {
+                    lane: lane.clone(),
+                    waiting: self.schedule.waiting(lane),
+                    waiting_by_band: waiting,
+                    pace: Some(pace).filter(|pace| !pace.is_zero()),
+                    expected_end: all_done(&load, self.schedule.batch(), now),
+                    offered: state.offered,
+                    running: state.running,
+                    slots: state.slots,
+                    alive: state.alive,
+                }
             })
             .collect();
         lanes.sort_by(|a, b| a.lane.cmp(&b.lane));
-        Stats { live: self.jobs.len(), waiting_bytes: self.schedule.bytes(), counters: self.counters, lanes }
+        Stats {
+            live: self.jobs.len(),
+            left: self.orphans.len(),
+            waiting_bytes: self.schedule.bytes(),
+            counters: self.counters,
+            batch: self.schedule.gate(now),
+            lanes,
+        }
     }
 }

@@ -10,6 +10,7 @@ use pullyard_schemas::{JobId, Seq, Timestamp};
 use super::commit::Ack;
 use super::handle::{Done, Ended};
 use super::recover::update_of;
+use super::submit::idempotency_of;
 use super::timers::Timer;
 use super::turn::Engine;
 use crate::core::decide::{Command, Rejection, decide};
@@ -23,8 +24,9 @@ impl Engine {
             return;
         }
         match self.recent.get(&id).map(|(_, job)| job.clone()) {
+            Some(job) if job.is_deleted() => drop(done.map(|done| done.send(Err(Rejection::Unknown)))),
             // The read model has not got it yet, so it is revived from here.
-            Some(job) if matches!(job.state, State::Parked { .. }) => {
+            Some(job) if matches!(job.state, State::Parked { .. }) || command == Command::Delete => {
                 if let Some(done) = done {
                     self.recent.remove(&id);
                     self.revive(Arc::unwrap_or_clone(job), command, done, now);
@@ -115,8 +117,12 @@ impl Engine {
         if let Some(at) = job.spec.deadline {
             self.timers.clear(at, id, Timer::Deadline);
         }
+        self.rests_alone(&job, now);
         self.out_of_hand(id);
         self.submitted.remove(&job.submitted_seq());
+        if let Some(key) = idempotency_of(&job).filter(|_| job.is_deleted()) {
+            self.idempotent.remove(&key);
+        }
         let ended = Ended { job: job.clone(), output: output.clone() };
         let waiters = self.waiters.remove(&id).unwrap_or_default();
         self.group.acks.extend(waiters.into_iter().map(|w| Ack::Ended(w, ended.clone())));
@@ -164,6 +170,7 @@ impl Engine {
             | Event::Leased { .. }
             | Event::Checkpointed { .. }
             | Event::Requeued { .. }
+            | Event::Deleted
             | Event::Accounted { .. }
             | Event::WorkerJoined { .. }
             | Event::WorkerLeft { .. } => {}

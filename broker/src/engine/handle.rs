@@ -1,5 +1,6 @@
 //! What the rest of the program may ask of the engine. Cheap to clone; channels stay inside.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,15 +11,17 @@ use pullyard_schemas::{JobId, Lane, Seq, Timestamp, WorkerId};
 use pullyard_worker::transport::{Receipt, Word};
 use tokio::sync::{mpsc, oneshot};
 
+use super::batch_hours::Beside;
 use super::commit::Stall;
 use super::lanes::{Capacity, Stats};
 use super::leases::Way;
+use super::orphans::Back;
 use super::output::Subscription;
 use crate::core::decide::{Command, Policy, Rejection};
 use crate::core::schedule;
 
 /// A request that has been read, checked and routed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct NewJob {
     pub id: JobId,
     pub spec: Arc<Spec>,
@@ -51,6 +54,9 @@ pub enum Refusal {
     Stalled(Arc<str>),
     #[error("the idempotency key was used with another request (job {0})")]
     KeyReused(JobId),
+    /// Nothing is changed by that; what becomes of the job is heard by [`Handle::ended`].
+    #[error("this job id is taken (job {0})")]
+    Exists(JobId),
     #[error("the broker is shutting down")]
     Draining,
 }
@@ -62,6 +68,16 @@ pub struct View {
     /// Jobs that go before it, when it waits.
     pub ahead: Option<usize>,
     pub expected_start: Option<Duration>,
+    /// When it may be done, if it is done with the next attempt.
+    pub expected_end: Option<Duration>,
+}
+
+impl View {
+    /// One for which there is nothing to wait.
+    #[must_use]
+    pub fn resting(job: Arc<Job>) -> Self {
+        Self { job, ahead: None, expected_start: None, expected_end: None }
+    }
 }
 
 /// Which live jobs are wanted, and how many at the most.
@@ -88,13 +104,15 @@ pub(super) enum Reply {
     Accepted { accepted: oneshot::Sender<Result<Accepted, Refusal>>, end: Option<oneshot::Sender<End>>, promise: bool },
     /// The client hears nothing before the end.
     End(oneshot::Sender<End>),
+    /// The same, and it can wait as long as the log cannot be written.
+    Whenever(oneshot::Sender<End>),
 }
 
 impl Reply {
     pub(super) fn refuse(self, refusal: Refusal) {
         match self {
             Self::Accepted { accepted, .. } => drop(accepted.send(Err(refusal))),
-            Self::End(end) => drop(end.send(Err(refusal))),
+            Self::End(end) | Self::Whenever(end) => drop(end.send(Err(refusal))),
         }
     }
 
@@ -102,7 +120,7 @@ impl Reply {
     pub(super) fn is_closed(&self) -> bool {
         match self {
             Self::Accepted { accepted, .. } => accepted.is_closed(),
-            Self::End(end) => end.is_closed(),
+            Self::End(end) | Self::Whenever(end) => end.is_closed(),
         }
     }
 }
@@ -141,7 +159,7 @@ pub(super) enum Input {
         command: Command,
         done: Option<Done>,
     },
-    /// A parked job that only the read model and the log know is changed.
+    /// A job at rest that only the read model and the log know is changed.
     Revive {
         job: Box<Job>,
         command: Command,
@@ -167,11 +185,21 @@ pub(super) enum Input {
         job: JobId,
         watch: oneshot::Sender<Option<Subscription>>,
     },
+    Left {
+        job: JobId,
+        back: Option<Back>,
+        cancel: bool,
+    },
+    Claim {
+        print: u64,
+        job: oneshot::Sender<Option<JobId>>,
+    },
     Await {
         job: JobId,
         end: oneshot::Sender<End>,
     },
     Capacity(Vec<(Lane, Capacity)>),
+    Beside(Beside),
     /// A worker has come or gone.
     Worker(Event),
     Configure {
@@ -227,6 +255,18 @@ impl Handle {
         ended
     }
 
+    /// For a job whose id its submitter has made from what it is, so that it may have been submitted before. Answers with its
+    /// end, which is on disk then. While the log cannot be written the job waits for that, instead of being cancelled and
+    /// its id spent.
+    ///
+    /// The engine knows the jobs in its memory, and refuses those with [`Refusal::Exists`]. Whoever submits must have
+    /// seen that the read model has no such job, and that only this broker's own former lives can have submitted it.
+    pub fn enqueue(&self, new: NewJob) -> oneshot::Receiver<End> {
+        let (end, ended) = oneshot::channel();
+        self.send(Input::Submit(Submission::new(new, Reply::Whenever(end))));
+        ended
+    }
+
     /// Carries out a command on a job in memory.
     ///
     /// # Errors
@@ -237,12 +277,25 @@ impl Handle {
         answer.await.unwrap_or(Err(Rejection::Unknown))
     }
 
-    /// Cancels without waiting, for use in `Drop`.
-    pub fn abandon(&self, job: JobId) {
-        self.send(Input::Change { job, command: Command::Cancel { why: "the client left".into() }, done: None });
+    /// Cancels without waiting. Nothing happens to what is not in memory.
+    pub fn cancel(&self, job: JobId, why: Arc<str>) {
+        self.send(Input::Change { job, command: Command::Cancel { why }, done: None });
     }
 
-    /// Carries out a command on a parked job that the engine does not hold: it is as the log has it.
+    /// The connection that waited for a job has ended before it, which is cancelled for that with `cancel`. With `back`
+    /// its client may send the request again, and the job goes on until then. For use in `Drop`.
+    pub fn left(&self, job: JobId, back: Option<Back>, cancel: bool) {
+        self.send(Input::Left { job, back, cancel });
+    }
+
+    /// The job that a request with this print was left with. It is the caller's from now on, who has to say when it leaves.
+    pub async fn claim(&self, print: u64) -> Option<JobId> {
+        let (job, answer) = oneshot::channel();
+        self.send(Input::Claim { print, job });
+        answer.await.ok().flatten()
+    }
+
+    /// Carries out a command on a job at rest that the engine does not hold: it is as the log has it.
     ///
     /// # Errors
     /// As the command's own.
@@ -301,6 +354,12 @@ impl Handle {
     /// Tells how many slots serve each lane.
     pub fn capacity(&self, lanes: Vec<(Lane, Capacity)>) {
         self.send(Input::Capacity(lanes));
+    }
+
+    /// Tells which lanes share servers: a lane's servers carry what runs on all of these. One that is not named has its
+    /// servers to itself.
+    pub fn beside(&self, beside: HashMap<Lane, Arc<[Lane]>>) {
+        self.send(Input::Beside(beside));
     }
 
     /// Writes down that a worker has come.

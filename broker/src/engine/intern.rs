@@ -29,6 +29,9 @@ impl Interner {
         let Some(spec) = Arc::get_mut(spec) else { return };
         self.targets.share(&mut spec.targets);
         self.decisions.share(&mut spec.decision);
+        if let Some(line) = &mut spec.batch {
+            self.names.share(&mut line.id);
+        }
         for name in [&mut spec.labels.key, &mut spec.labels.class].into_iter().flatten() {
             self.names.share(name);
         }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use pullyard_schemas::job::{BodyAt, Job};
+use pullyard_schemas::job::{BodyAt, Job, State};
 use pullyard_schemas::work::Offer;
 use pullyard_schemas::{Band, JobId, Lane, Scope, Seq, Timestamp, Token};
 use pullyard_worker::transport::{Body, BodySource, BoxFuture, Give};
@@ -16,8 +16,9 @@ use super::continued::Followed;
 use super::timers::Timer;
 use super::turn::{Engine, Offered};
 use crate::blobs::{Blobs, Name};
+use crate::core::batch_hours::Gate;
 use crate::core::decide::{Command, waits_for};
-use crate::core::schedule::expected_wait;
+use crate::core::schedule::{Position, expected_wait};
 use crate::core::spill::{Aim, Motion, expected_start};
 use crate::log::LogReader;
 
@@ -50,6 +51,12 @@ pub struct Counters {
 pub struct LaneStats {
     pub lane: Lane,
     pub waiting: usize,
+    /// Of those that wait, how many are of each band.
+    pub waiting_by_band: [usize; 3],
+    /// What an attempt takes on average; nothing where that is not known.
+    pub pace: Option<Duration>,
+    /// How long until all that waits in each band is done.
+    pub expected_end: [Option<Duration>; 3],
     pub offered: usize,
     pub running: usize,
     pub slots: usize,
@@ -60,8 +67,12 @@ pub struct LaneStats {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stats {
     pub live: usize,
+    /// Jobs without a client, which may come back for them.
+    pub left: usize,
     pub waiting_bytes: u64,
     pub counters: Counters,
+    /// What batch jobs may have now.
+    pub batch: Gate,
     pub lanes: Vec<LaneStats>,
 }
 
@@ -81,6 +92,13 @@ pub(super) struct LaneState {
     pub(super) spilled: HashSet<JobId>,
     /// Moving average of an attempt, in milliseconds; of a local one where there is a choice.
     pub(super) mean_ms: f64,
+}
+
+/// How many go before a job, and when it may start and be done.
+pub(super) struct Outlook {
+    pub(super) ahead: Option<usize>,
+    pub(super) start: Option<Duration>,
+    pub(super) end: Option<Duration>,
 }
 
 impl LaneState {
@@ -143,26 +161,48 @@ impl Engine {
         true
     }
 
-    /// How many go before a waiting job, and when it may start. What is offered goes before what still waits here.
-    pub(super) fn outlook(&self, job: &Job) -> (Option<usize>, Option<Duration>) {
+    /// What is offered goes before what still waits here.
+    pub(super) fn outlook(&self, job: &Job) -> Outlook {
         let lane = job.lane();
         let state = self.lanes.get(&lane);
-        let ahead = if self.offered.contains_key(&job.id) {
-            Some(0)
-        } else {
-            self.schedule.position(&entry_of(job)).map(|p| p.ahead + state.map_or(0, |s| s.offered))
+        let behind = |position: Position| position.ahead + state.map_or(0, |s| s.offered);
+        let (ahead, queue) = match job.state {
+            _ if self.offered.contains_key(&job.id) => (Some(0), Some(0)),
+            State::Queued => {
+                let ahead = self.schedule.position(&entry_of(job)).map(behind);
+                (ahead, ahead)
+            }
+            // It has no position before its time, but what is there now may take longer than that.
+            State::Deferred { .. } => {
+                let entry = entry_of(job);
+                let now = self.schedule.position(&entry).map(behind);
+                (now, Some(behind(self.schedule.position_if(&entry))))
+            }
+            State::Running { .. } | State::Parked { .. } | State::Ended(_) => (None, None),
         };
-        let start = ahead.zip(state).and_then(|(ahead, state)| {
+        let start = queue.zip(state).and_then(|(queue, state)| {
             let slots = self.slots_of(&lane);
-            if slots.is_mixed() {
-                return expected_start(&slots, &state.standing(0), ahead, self.schedule.spill_after());
-            }
-            if ahead + state.running < state.slots {
-                return Some(Duration::ZERO);
-            }
-            expected_wait(ahead, state.slots, Duration::from_secs_f64(state.mean_ms / 1000.0))
+            let wait = if slots.is_mixed() {
+                expected_start(&slots, &state.standing(0), queue, self.schedule.spill_after())
+            } else if queue + state.running < state.slots {
+                Some(Duration::ZERO)
+            } else {
+                expected_wait(queue, state.slots, self.pace(&lane))
+            };
+            self.by_the_clock(job, queue, wait?, (self.clock)())
         });
-        (ahead, start)
+        let pace = Some(self.pace(&lane)).filter(|pace| !pace.is_zero());
+        let end = match &job.state {
+            // Of one that takes longer than others nothing is known.
+            State::Running { lease } => pace.and_then(|pace| pace.checked_sub((self.clock)().since(lease.since))),
+            _ => start.zip(pace).map(|(start, pace)| start + pace),
+        };
+        Outlook { ahead, start, end }
+    }
+
+    /// How long an attempt takes here; zero where nothing is known.
+    pub(super) fn pace(&self, lane: &Lane) -> Duration {
+        Duration::from_secs_f64(self.lanes.get(lane).map_or(0.0, |state| state.mean_ms) / 1000.0)
     }
 
     pub(super) fn fill_touched(&mut self, now: Timestamp) {
@@ -171,19 +211,24 @@ impl Engine {
             lanes.sort();
             lanes.dedup();
         }
-        if self.stall.why().is_none() {
-            for lane in &lanes {
-                self.fill(lane, now);
+        if self.stall.why().is_none() && !lanes.is_empty() {
+            let gate = self.schedule.gate(now);
+            if gate == Gate::Idle {
+                self.with_lanes_beside(&mut lanes);
             }
-        } else {
+            for lane in &lanes {
+                self.fill(lane, gate, now);
+                self.yield_batch(lane, gate, now);
+            }
+        } else if !lanes.is_empty() {
             // Nothing starts while its end could not be recorded; the lanes are looked at again with the next turn.
             self.touched = lanes;
             self.timers.set(now.after(STALLED), JobId::NONE, Timer::Ready);
         }
     }
 
-    fn fill(&mut self, lane: &Lane, now: Timestamp) {
-        for (entry, aim) in self.next_offers(lane, now) {
+    fn fill(&mut self, lane: &Lane, gate: Gate, now: Timestamp) {
+        for (entry, aim) in self.next_offers(lane, gate, now) {
             let id = entry.job;
             let Some(job) = self.jobs.get(&id) else { continue };
             if job.spec.stream {

@@ -5,6 +5,9 @@
 //! is on disk; offers do not wait for the disk, because a client that was promised nothing loses nothing.
 
 mod answer;
+mod batch_hours;
+#[cfg(test)]
+mod batch_hours_tests;
 mod bill;
 mod change;
 mod commit;
@@ -18,6 +21,7 @@ mod intern;
 mod lanes;
 mod large;
 mod leases;
+mod orphans;
 mod output;
 mod recover;
 mod report;
@@ -34,6 +38,7 @@ pub use commit::Stall;
 pub use handle::{Accepted, End, Ended, Handle, NewJob, Page, Refusal, View};
 pub use lanes::{Capacity, LaneStats, Stats};
 pub use leases::OwnWorkers;
+pub use orphans::Back;
 pub use output::{OutputHub, Part, Subscription};
 pub use recover::Error;
 pub use turn::{Options, Parts, start};

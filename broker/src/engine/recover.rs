@@ -123,8 +123,8 @@ pub(super) fn update_of(envelope: &Envelope, labels: &Labels, rests: Option<&Arc
         at: envelope.at,
         charge: envelope.event.charge().map(|charge| (charge.clone(), labels.clone())),
         failed: matches!(envelope.event, Event::AttemptFailed { .. }),
-        rests: rests.cloned(),
-        revived: matches!(envelope.event, Event::Requeued { .. }).then_some(envelope.job),
+        rests: rests.filter(|job| !job.is_deleted()).cloned(),
+        gone: matches!(envelope.event, Event::Requeued { .. } | Event::Deleted).then_some(envelope.job),
     };
-    (update.charge.is_some() || update.rests.is_some() || update.revived.is_some()).then_some(update)
+    (update.charge.is_some() || update.rests.is_some() || update.gone.is_some()).then_some(update)
 }

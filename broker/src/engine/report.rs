@@ -156,6 +156,11 @@ impl Engine {
     }
 
     pub(super) fn fired(&mut self, id: JobId, timer: Timer, now: Timestamp) {
+        match timer {
+            Timer::Left => self.not_back(id, now),
+            Timer::BatchHours => self.watch_batch_hours(now),
+            Timer::Ready | Timer::Deadline | Timer::Lease => {}
+        }
         let Some(job) = self.jobs.get(&id) else { return };
         match timer {
             Timer::Ready => {
@@ -169,6 +174,7 @@ impl Engine {
                 }
             }
             Timer::Lease => self.lease_due(id, now),
+            Timer::Left | Timer::BatchHours => {}
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::lanes::LaneState;
 use super::timers::Timer;
 use super::turn::{Engine, Offered};
+use crate::core::batch_hours::Gate;
 use crate::core::schedule::Entry;
 use crate::core::spill::{self, Aim, Slots, Standing};
 
@@ -37,13 +38,15 @@ impl Engine {
     }
 
     /// Takes from the schedule what is to be offered now, and to whom.
-    pub(super) fn next_offers(&mut self, lane: &Lane, now: Timestamp) -> Vec<(Entry, Aim)> {
+    pub(super) fn next_offers(&mut self, lane: &Lane, gate: Gate, now: Timestamp) -> Vec<(Entry, Aim)> {
         let mut offers = Vec::new();
         let (slots, after) = (self.slots_of(lane), self.schedule.spill_after());
         self.halt_if_overdue(lane, after, now);
         let overtaken = self.overtaken(lane, now);
+        let mut room = self.room_for_batch(lane, gate);
         let Some(state) = self.lanes.get_mut(lane) else { return offers };
-        let mut waiting = self.schedule.waiting(lane);
+        let held = if room == 0 { self.schedule.waiting_batch(lane) } else { 0 };
+        let mut waiting = self.schedule.waiting(lane).saturating_sub(held);
         let next = |state: &LaneState, waiting, overtakes: bool| {
             let standing = state.standing(waiting);
             spill::next(&slots, &standing, &state.motion, after, now).or_else(|| {
@@ -56,8 +59,10 @@ impl Engine {
             })
         };
         while let Some(aim) = next(state, waiting, self.schedule.overtakes_batch(lane))
-            && let Some(entry) = self.schedule.next(lane, now)
+            && let Some(entry) = self.schedule.next(lane, now, room > 0)
         {
+            // Whoever it is for, it is not idle any more.
+            room = if gate == Gate::Idle { room.saturating_sub(1) } else { room };
             waiting = waiting.saturating_sub(1);
             state.offered += 1;
             state.batch += usize::from(entry.band == Band::Batch);
@@ -115,6 +120,10 @@ impl Engine {
         let mut back: Vec<(JobId, Token)> =
             self.offered.iter().filter(|(_, offered)| which(offered)).map(|(id, offered)| (*id, offered.token)).collect();
         back.sort_unstable_by_key(|(id, _)| *id);
+        self.take_these_back(back, now);
+    }
+
+    pub(super) fn take_these_back(&mut self, back: Vec<(JobId, Token)>, now: Timestamp) {
         for (id, token) in back {
             if self.transport.recall(id, token)
                 && let Some(offered) = self.offered.remove(&id)

@@ -10,6 +10,7 @@ use pullyard_schemas::{Charge, Failure, FailureKind, JobId, Seq, Timestamp, Usag
 
 use super::commit::Ack;
 use super::handle::{Accepted, Done, NewJob, Refusal, Reply, Submission, View};
+use super::lanes::Outlook;
 use super::leases::OwnWorkers;
 use super::timers::Timer;
 use super::turn::{Engine, IN_HAND, InHand};
@@ -73,6 +74,11 @@ impl Engine {
             self.drop_aside(new.id, at);
             return;
         }
+        if self.jobs.contains_key(&new.id) || self.recent.contains_key(&new.id) {
+            // The file of a large body is that job's.
+            reply.refuse(Refusal::Exists(new.id));
+            return;
+        }
         let key = idempotency(new.spec.labels.key.as_deref(), new.spec.idempotency_key.as_deref());
         if let Some(id) = key.as_ref().and_then(|k| self.idempotent.get(k)).copied() {
             self.drop_aside(new.id, at);
@@ -111,6 +117,7 @@ impl Engine {
                 self.waiters.insert(id, vec![end]);
                 self.group.acks.push(Ack::Silent(id));
             }
+            Reply::Whenever(end) => drop(self.waiters.insert(id, vec![end])),
         }
     }
 
@@ -138,7 +145,7 @@ impl Engine {
         }
         let (accepted, end) = match reply {
             Reply::Accepted { accepted, end, .. } => (Some(accepted), end),
-            Reply::End(end) => (None, Some(end)),
+            Reply::End(end) | Reply::Whenever(end) => (None, Some(end)),
         };
         // Where the job rests already, the closed channel says so.
         if let Some(end) = end
@@ -157,7 +164,7 @@ impl Engine {
         self.change(id, Command::Cancel { why: "the event log could not be written".into() }, now, None);
     }
 
-    /// A parked job comes back into memory if the command is one that it can take.
+    /// A job at rest comes back into memory if the command is one that it can take.
     pub(super) fn revive(&mut self, job: Job, command: Command, done: Done, now: Timestamp) {
         let id = job.id;
         if !self.jobs.contains_key(&id) && !self.recent.contains_key(&id) {
@@ -187,10 +194,10 @@ impl Engine {
     /// A job in memory, with its place in the queue.
     pub(super) fn view(&self, id: JobId) -> Option<View> {
         let Some(job) = self.jobs.get(&id) else {
-            return self.recent.get(&id).map(|(_, job)| View { job: job.clone(), ahead: None, expected_start: None });
+            return self.recent.get(&id).map(|(_, job)| View::resting(job.clone()));
         };
-        let (ahead, expected_start) = self.outlook(job);
-        Some(View { job: Arc::new((**job).clone()), ahead, expected_start })
+        let Outlook { ahead, start, end } = self.outlook(job);
+        Some(View { job: Arc::new((**job).clone()), ahead, expected_start: start, expected_end: end })
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use pullyard_schemas::job::{Job, Kind, OnInterrupt, Spec, apply};
 use pullyard_schemas::work::Report;
-use pullyard_schemas::{Band, Charge, Failure, FailureKind, JobId, Lane, Needs, Scope, Seq, Usage, WorkerId};
+use pullyard_schemas::{Band, Charge, Failure, FailureKind, JobId, Lane, Needs, Scope, Seq, Timestamp, Usage, WorkerId};
 use pullyard_worker::transport::embedded::EmbeddedTransport;
 use pullyard_worker::transport::{Delivery, Place, Word, WorkerEnd};
 
@@ -27,6 +27,10 @@ pub(super) struct Rig {
 }
 
 pub(super) fn rig() -> Rig {
+    rig_with(crate::yard::wall_clock, Default::default())
+}
+
+pub(super) fn rig_with(clock: fn() -> Timestamp, schedule: crate::core::schedule::Options) -> Rig {
     let dir = tempfile::tempdir().unwrap();
     let log = MemoryLog::new();
     let reader = log.reader();
@@ -40,16 +44,11 @@ pub(super) fn rig() -> Rig {
         read_model,
         blobs: Blobs::open(&dir.path().join("blobs")).unwrap(),
         hub,
-        clock: crate::yard::wall_clock,
+        clock,
     };
     let policy = Policy { backoff_base: Duration::from_millis(1), backoff_max: Duration::from_millis(3), lease: Duration::from_secs(5) };
-    let options = Options {
-        policy,
-        schedule: Default::default(),
-        flush_before_answers: true,
-        flush_every: Duration::from_millis(5),
-        own_workers: OwnWorkers::All,
-    };
+    let options =
+        Options { policy, schedule, flush_before_answers: true, flush_every: Duration::from_millis(5), own_workers: OwnWorkers::All };
     let (handle, task) = start(parts, options, transport.clone(), reports).unwrap();
     Rig { handle, transport, reader, task, _dir: dir }
 }
@@ -78,6 +77,7 @@ pub(super) fn new_job(targets: &[&str]) -> NewJob {
         size: 4,
         idempotency_key: None,
         fingerprint: None,
+        batch: None,
         metadata: Default::default(),
         tags: vec![],
         decision: Arc::default(),
@@ -176,4 +176,22 @@ async fn whatever_workers_say_every_job_comes_to_rest_and_no_lane_is_left_blocke
         .unwrap();
     assert_eq!(folded.len(), jobs.len());
     assert!(folded.values().all(|job| job.state.is_at_rest() && job.attempts <= job.max_attempts));
+}
+
+#[tokio::test]
+async fn an_id_that_is_taken_is_refused_and_its_end_is_heard() {
+    let rig = rig();
+    let new = new_job(&["m"]);
+    let id = new.id;
+    let first = rig.handle.enqueue(new.clone());
+    for again in [rig.handle.enqueue(new.clone()), rig.handle.run(new.clone())] {
+        assert_eq!(again.await.unwrap().unwrap_err(), Refusal::Exists(id));
+    }
+    assert_eq!(rig.handle.submit(new).await.unwrap_err(), Refusal::Exists(id));
+
+    let heard = rig.handle.ended(id);
+    rig.handle.cancel(id, "enough".into());
+    for end in [first, heard] {
+        assert_eq!(end.await.unwrap().unwrap().job.state.name(), "cancelled");
+    }
 }

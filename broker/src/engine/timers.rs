@@ -10,6 +10,10 @@ pub(super) enum Timer {
     Ready,
     Deadline,
     Lease,
+    /// Its client has left, and may come back.
+    Left,
+    /// Of no job: a window for batch jobs may have opened or closed.
+    BatchHours,
 }
 
 #[derive(Debug, Default)]

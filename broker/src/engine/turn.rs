@@ -10,12 +10,14 @@ use pullyard_schemas::{JobId, Lane, Seq, Timestamp, Token};
 use pullyard_worker::transport::{BrokerEnd, Incoming, Receipt, Word};
 use tokio::sync::{mpsc, oneshot};
 
+use super::batch_hours::Beside;
 use super::bill::{Bill, Remembered};
 use super::commit::{self, Committer, Flushing, Group, Stall};
 use super::handle::{End, Handle, Input};
 use super::intern::Interner;
 use super::lanes::{Counters, LaneState};
 use super::leases::{OwnWorkers, Way};
+use super::orphans::Orphans;
 use super::output::OutputHub;
 use super::recover::{Error, live_jobs};
 use super::timers::Timers;
@@ -93,6 +95,7 @@ pub fn start(
         inputs: handle.inputs.downgrade(),
         submitted: BTreeSet::new(),
         idempotent: HashMap::new(),
+        orphans: Orphans::default(),
         recent: HashMap::new(),
         recent_order: VecDeque::new(),
         lookups: HashMap::new(),
@@ -101,6 +104,8 @@ pub fn start(
         timers: Timers::default(),
         lanes: HashMap::new(),
         touched: Vec::new(),
+        beside: Beside::new(),
+        batch_look: None,
         kept_bytes: 0,
         passing: VecDeque::new(),
         counters: Counters::default(),
@@ -122,6 +127,7 @@ pub fn start(
         way,
     };
     engine.adopt(jobs, &options.own_workers);
+    engine.watch_batch_hours((engine.clock)());
     let task = tokio::spawn(engine.run(queue, reports));
     Ok((handle, task))
 }
@@ -162,6 +168,7 @@ pub(super) struct Engine {
     /// Submission seqs of the live jobs: the first is the floor.
     pub(super) submitted: BTreeSet<Seq>,
     pub(super) idempotent: HashMap<Arc<str>, JobId>,
+    pub(super) orphans: Orphans,
     /// Jobs at rest that the read model may not have yet, with their latest event that it has to know.
     pub(super) recent: HashMap<JobId, (Seq, Arc<Job>)>,
     pub(super) recent_order: VecDeque<(Seq, JobId, Timestamp)>,
@@ -172,6 +179,9 @@ pub(super) struct Engine {
     pub(super) timers: Timers,
     pub(super) lanes: HashMap<Lane, LaneState>,
     pub(super) touched: Vec<Lane>,
+    pub(super) beside: Beside,
+    /// When the hours of batch jobs are looked at next.
+    pub(super) batch_look: Option<Timestamp>,
     pub(super) kept_bytes: u64,
     /// Jobs whose requests go out of hand as soon as they can be read from the log, oldest first.
     pub(super) passing: VecDeque<(Seq, JobId)>,
@@ -277,11 +287,15 @@ impl Engine {
                     self.waiters.entry(job).or_default().push(end);
                 }
             }
+            Input::Left { job, back, cancel } => self.left(job, back, cancel, now),
+            Input::Claim { print, job } => drop(job.send(self.claim(print))),
             Input::Capacity(lanes) => self.capacity(lanes, now),
+            Input::Beside(beside) => self.beside = beside,
             Input::Worker(event) => self.worker(event, now),
             Input::Configure { policy, schedule } => {
                 self.policy = policy;
                 self.schedule.set_options(schedule);
+                self.watch_batch_hours(now);
             }
             Input::Drain => self.draining = true,
             Input::Stop => self.stopping = true,

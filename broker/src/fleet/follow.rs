@@ -75,6 +75,9 @@ fn publish(app: &App, told: &mut Merged, merged: Merged) {
             live.attempt_timeout_ms = merged.attempt_ms;
         });
     }
+    if told.beside != merged.beside {
+        app.engine.beside(merged.beside.clone());
+    }
     if told.lanes != merged.lanes {
         app.engine.capacity(merged.lanes.iter().map(|(lane, capacity)| (lane.clone(), *capacity)).collect());
     }

@@ -1,6 +1,6 @@
 //! Cards to models and lanes. Pure.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use pullyard_schemas::fleet::{BackendCard, Mode, ModelCard};
@@ -15,6 +15,8 @@ use crate::engine::Capacity;
 pub struct Merged {
     pub models: BTreeMap<Arc<str>, Model>,
     pub lanes: BTreeMap<Lane, Capacity>,
+    /// Which lanes a lane's servers also serve, itself among them; where it is alone on them it is not here.
+    pub beside: HashMap<Lane, Arc<[Lane]>>,
     /// The longest that an attempt may take anywhere, in milliseconds; 0 where nobody is known.
     pub attempt_ms: u64,
 }
@@ -25,11 +27,15 @@ pub struct Merged {
 pub fn merge(workers: &[Known]) -> Merged {
     let names = shown_names(workers);
     let mut merged = Merged::default();
+    let mut served: BTreeSet<Vec<Lane>> = BTreeSet::new();
     for known in workers {
         let pulls = known.gone.is_none() && known.card.mode == Mode::Active;
         for backend in &known.card.backends {
             let shown = names.get(&(&*known.card.worker.0, &*backend.name)).unwrap_or(&backend.name);
             merged.attempt_ms = merged.attempt_ms.max(backend.attempt_ms);
+            if pulls {
+                served.insert(lanes_of(backend));
+            }
             for model in &backend.models {
                 add_model(&mut merged.models, model, backend, shown);
                 for scope in [Scope::Any, Scope::Local] {
@@ -45,7 +51,36 @@ pub fn merge(workers: &[Known]) -> Merged {
             }
         }
     }
+    merged.beside = beside(&served);
     merged
+}
+
+fn lanes_of(backend: &BackendCard) -> Vec<Lane> {
+    let scopes = || [Scope::Any, Scope::Local].into_iter().filter(|scope| backend.serves(*scope));
+    backend.models.iter().flat_map(|model| scopes().map(|scope| Lane { target: model.name.clone(), scope })).collect()
+}
+
+/// Each lane with those that share a server with it. A server's lanes mostly have the same ones beside them, so the list
+/// is kept once.
+fn beside(served: &BTreeSet<Vec<Lane>>) -> HashMap<Lane, Arc<[Lane]>> {
+    let mut on: BTreeMap<&Lane, BTreeSet<usize>> = BTreeMap::new();
+    for (at, lanes) in served.iter().enumerate() {
+        for lane in lanes {
+            on.entry(lane).or_default().insert(at);
+        }
+    }
+    let mut lists: HashMap<BTreeSet<usize>, Arc<[Lane]>> = HashMap::new();
+    let mut beside = HashMap::new();
+    for (lane, of) in on {
+        let list = lists.entry(of).or_insert_with_key(|of| {
+            let lanes = served.iter().enumerate().filter(|(at, _)| of.contains(at)).flat_map(|(_, lanes)| lanes);
+            lanes.collect::<BTreeSet<_>>().into_iter().cloned().collect()
+        });
+        if list.len() > 1 {
+            beside.insert(lane.clone(), list.clone());
+        }
+    }
+    beside
 }
 
 /// A backend's name, with its worker's before it where another worker has one of the same name; by worker and backend.
@@ -91,14 +126,12 @@ fn add_model(models: &mut BTreeMap<Arc<str>, Model>, info: &ModelCard, backend: 
 
 #[cfg(test)]
 mod tests {
-    use pullyard_schemas::fleet::Card;
+    use pullyard_schemas::fleet::{Card, NumCtx};
     use pullyard_schemas::{Timestamp, WorkerId};
 
     use super::*;
 
     fn backend(name: &str, local: bool, slots: u32, models: &[&str]) -> BackendCard {
-        let model =
-            |name: &&str| ModelCard { name: (*name).into(), loaded: false, context: None, images: None, tools: None, embedding: None };
         BackendCard {
             name: name.into(),
             adapter: "openai".into(),
@@ -112,7 +145,8 @@ mod tests {
             failure: None,
             tokens_per_second: None,
             discovered: false,
-            models: models.iter().map(model).collect(),
+            num_ctx: NumCtx::default(),
+            models: models.iter().map(|name| ModelCard::named(*name)).collect(),
         }
     }
 
@@ -176,5 +210,19 @@ mod tests {
             let merged = merge(&[away, worker("b", vec![backend("y", true, 1, &["m"])])]);
             assert_eq!(lane(&merged, "m", Scope::Any), Some((1, true)));
         }
+    }
+
+    #[test]
+    fn lanes_on_the_same_server_are_beside_each_other() {
+        let lane = |name: &str, scope| Lane { target: name.into(), scope };
+        let (big, cloud) = (backend("big", true, 2, &["a", "b"]), backend("cloud", false, 4, &["b", "c"]));
+        let mut off = worker("off", vec![backend("d", true, 1, &["a", "z"])]);
+        off.card.mode = Mode::Paused;
+        let merged = merge(&[worker("w", vec![big.clone(), big, cloud]), off]);
+        let beside =
+            |lane: &Lane| merged.beside[lane].iter().map(|lane| format!("{}.{}", lane.target, lane.scope.as_str())).collect::<Vec<_>>();
+        assert_eq!(beside(&lane("a", Scope::Local)), ["a.any", "a.local", "b.any", "b.local"]);
+        assert_eq!(beside(&lane("b", Scope::Any)), ["a.any", "a.local", "b.any", "b.local", "c.any"]);
+        assert!(!merged.beside.contains_key(&lane("z", Scope::Any)));
     }
 }

@@ -11,13 +11,18 @@ use tokio::sync::watch;
 
 use super::error::Error;
 use super::jobs::Filter;
+use crate::batch::Batches;
 use crate::blobs::{Blobs, Name};
+use crate::config::Cors;
 use crate::core::decide::{Command, Policy, Rejection, decide};
 use crate::core::policy::Catalog;
 use crate::engine::{Ended, Handle, NewJob, Page, Refusal, View};
+use crate::files::Files;
 use crate::fleet::Registry;
+use crate::hooks::Hooks;
 use crate::log::{LogReader, Record};
 use crate::readmodel::{self, ReadModel};
+use crate::schedules::Schedules;
 
 /// What a reload or a newly found model replaces, as a whole.
 #[derive(Clone, Debug)]
@@ -31,8 +36,12 @@ pub struct LiveConfig {
     /// How long a stream's headers are held back, so that errors keep their status code.
     pub hold: Duration,
     pub keep_alive: Duration,
+    /// How long a job goes on for a client that may send its request again.
+    pub retry_within: Duration,
     /// Whether a job goes on when the client that waits for it leaves.
     pub keep_on_leave: bool,
+    /// Which pages may use it from a browser.
+    pub cors: Cors,
 }
 
 /// Shared by every connection.
@@ -43,9 +52,15 @@ pub struct App {
     pub reader: Arc<dyn LogReader>,
     pub readmodel: ReadModel,
     pub blobs: Blobs,
+    pub hooks: Hooks,
+    pub schedules: Schedules,
     pub live: RwLock<Arc<LiveConfig>>,
     pub clock: fn() -> Timestamp,
     pub max_body: u64,
+    pub files: Files,
+    /// Bytes of an uploaded file.
+    pub max_file: u64,
+    pub batches: Batches,
     pub started: Timestamp,
     /// Set when the broker has been told to stop.
     pub draining: AtomicBool,
@@ -88,16 +103,43 @@ impl App {
     /// A job wherever it is.
     pub(crate) async fn find(&self, id: JobId) -> Result<View, Error> {
         if let Some(view) = self.engine.get(id).await {
-            return Ok(view);
+            // The read model may have it still.
+            return if view.job.is_deleted() { Err(no_such(id)) } else { Ok(view) };
         }
         let model = self.readmodel.clone();
         match blocking(move || model.job(id)).await? {
-            Some(job) => Ok(View { job: Arc::new(job), ahead: None, expected_start: None }),
+            Some(job) => Ok(View::resting(Arc::new(job))),
             // It may be one that waits for the next start, or one that nothing can be promised of now.
             None if self.engine.has_stopped() => Err(Error::stopping()),
             None if let Some(why) = self.engine.stalled() => Err(Refusal::Stalled(why).into()),
-            None => Err(Error::not_found(format!("no such job: {id}"))),
+            None => Err(no_such(id)),
         }
+    }
+
+    /// Shows a job at rest to nobody any more. Its events are in the log for as long as others of their age.
+    pub(crate) async fn delete(&self, id: JobId) -> Result<(), Error> {
+        let job = self.find(id).await?.job;
+        let done = match self.engine.change(id, Command::Delete).await {
+            Err(Rejection::Unknown) => {
+                let model = self.readmodel.clone();
+                match blocking(move || model.job(id)).await? {
+                    Some(job) => self.engine.revive(job, Command::Delete).await,
+                    None => Err(Rejection::Unknown),
+                }
+            }
+            done => done,
+        };
+        if let Err(rejection) = done {
+            return Err(if rejection == Rejection::Unknown { no_such(id) } else { rejection.into() });
+        }
+        let blobs = self.blobs.clone();
+        // What a crash leaves here is swept like the files of all jobs that nobody knows.
+        blocking(move || {
+            blobs.remove(Name::Request(id));
+            (0..job.next_token.0).for_each(|token| blobs.remove(Name::Output(id, Token(token))));
+            Ok::<_, std::convert::Infallible>(())
+        })
+        .await
     }
 
     /// Carries out a person's command on a job wherever it is.
@@ -142,7 +184,8 @@ impl App {
     /// Newest first: live jobs from the engine's memory, ended ones from the read model.
     pub(crate) async fn list(&self, filter: &Arc<Filter>, before: Option<JobId>, limit: usize) -> Result<Vec<Arc<Job>>, Error> {
         let takes = filter.clone();
-        let page = Page { takes: Box::new(move |job| takes.takes(job)), before, limit };
+        // Of a deleted one the read model may still have the row.
+        let page = Page { takes: Box::new(move |job| job.is_deleted() || takes.takes(job)), before, limit };
         let mut jobs: Vec<Arc<Job>> = self.engine.list(page).await;
         let wanted = readmodel::Filter {
             state: filter.state.clone(),
@@ -150,6 +193,7 @@ impl App {
             key: filter.key.clone(),
             tag: filter.tag.clone(),
             model: filter.model.clone(),
+            batch: filter.batch.clone(),
             since: None,
             until: None,
         };
@@ -158,6 +202,7 @@ impl App {
         jobs.extend(ended.into_iter().map(Arc::new));
         jobs.sort_by_key(|job| std::cmp::Reverse(job.id));
         jobs.dedup_by_key(|job| job.id);
+        jobs.retain(|job| !job.is_deleted());
         jobs.truncate(limit);
         Ok(jobs)
     }
@@ -169,10 +214,16 @@ impl App {
         let known = blocking(move || model.idempotent(key.as_deref(), &idempotency_key)).await?;
         match known {
             None => Ok(None),
+            // The key of a deleted job is free again.
+            Some((id, _)) if self.find(id).await.is_err_and(|error| error.status == 404) => Ok(None),
             Some((id, first)) if first == print => Ok(Some(id)),
             Some((id, _)) => Err(Refusal::KeyReused(id).into()),
         }
     }
+}
+
+fn no_such(id: JobId) -> Error {
+    Error::not_found(format!("no such job: {id}"))
 }
 
 /// Runs what may touch the disk off the async threads.

@@ -10,6 +10,7 @@ use hyper::header::AUTHORIZATION;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use super::decompress::Coding;
 use super::error::Error;
 use super::server::Limits;
 use super::{App, Request};
@@ -52,9 +53,13 @@ impl Unread {
                 _ => return Err(Error::bad_request("Idempotency-Key", "`Idempotency-Key` must be 1 to 255 printable ASCII characters")),
             },
         };
-        let body = tokio::time::timeout(limits.body_timeout, read_body(body, limit))
+        let coding = Coding::of(&headers)?;
+        let mut body = tokio::time::timeout(limits.body_timeout, read_body(body, limit))
             .await
             .map_err(|_| Error::bad_request("", "the body did not arrive in time"))??;
+        if let Some(coding) = coding {
+            body = coding.decode(body, limit).await?;
+        }
         Ok(Request { body, headers, key, idempotency_key })
     }
 }

@@ -31,7 +31,8 @@ impl Folded {
         let choices = chunk.remove("choices");
         self.text |= chunk.get("object").and_then(Value::as_str) == Some("text_completion");
         for (name, value) in chunk {
-            if !value.is_null() {
+            // What an API of the broker is told aside is no part of the reply.
+            if !value.is_null() && name != "anthropic" {
                 self.head.insert(name, value);
             }
         }

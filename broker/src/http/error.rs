@@ -1,5 +1,7 @@
 //! The one place that picks status codes, and the envelope that each API's clients parse.
 
+use std::borrow::Cow;
+
 use axum::body::Body;
 use axum::response::Response;
 use hyper::header::HeaderValue;
@@ -10,10 +12,14 @@ use pullyard_worker::fleet::Unheeded;
 use serde_json::json;
 
 use super::api::Api;
+use super::decompress::CODINGS;
+use crate::batch;
 use crate::core::decide::Rejection;
 use crate::core::policy::Unroutable;
 use crate::engine::Refusal;
+use crate::files;
 use crate::fleet::Unmoved;
+use crate::hooks::Unheard;
 
 /// An answer that says no: to people in `message`, to programs in `type`, `param` and `code`.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,15 +30,23 @@ pub(crate) struct Error {
     pub(crate) param: Option<String>,
     pub(crate) code: Option<&'static str>,
     pub(crate) retry_after: Option<u64>,
-    /// The methods that there are, where another was used.
-    allow: Option<&'static str>,
+    /// What few errors have.
+    rare: Box<Rare>,
     /// The job has come to rest: all retries that could help have been made here.
     over: bool,
 }
 
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Rare {
+    /// What the model server said, in its own words.
+    words: Option<String>,
+    /// The methods that there are, where another was used.
+    allow: Option<&'static str>,
+}
+
 impl Error {
     fn new(status: StatusCode, kind: &'static str, message: impl Into<String>) -> Self {
-        Self { status, kind, message: message.into(), param: None, code: None, retry_after: None, allow: None, over: false }
+        Self { status, kind, message: message.into(), param: None, code: None, retry_after: None, rare: Box::default(), over: false }
     }
 
     pub(crate) fn bad_request(param: &str, message: impl Into<String>) -> Self {
@@ -43,6 +57,11 @@ impl Error {
 
     pub(crate) fn not_found(message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "invalid_request_error", message)
+    }
+
+    /// What an API has elsewhere, and Pullyard does not do.
+    pub(crate) fn not_there(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_IMPLEMENTED, "invalid_request_error", message)
     }
 
     pub(crate) fn unauthorized() -> Self {
@@ -56,12 +75,34 @@ impl Error {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error", format!("the body is larger than the limit of {limit} bytes"))
     }
 
+    /// A body in a coding that is not taken.
+    pub(crate) fn coding(found: &str) -> Self {
+        let found: String = found.chars().take(64).collect();
+        let message = format!("`Content-Encoding` is `{found}`; a body is plain or has one of {CODINGS}");
+        let mut error = Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid_request_error", message);
+        error.param = Some("Content-Encoding".to_owned());
+        error
+    }
+
+    /// A page that the configuration does not know, where it would need no key.
+    pub(crate) fn stranger(origin: &str) -> Self {
+        let message = format!("pages of {origin} may not use this broker; `cors.origins` in its configuration names those that may");
+        let mut error = Self::new(StatusCode::FORBIDDEN, "invalid_request_error", message);
+        error.code = Some("origin_not_allowed");
+        error
+    }
+
+    /// A path that does not exist.
+    pub(crate) fn nothing_at(path: &str) -> Self {
+        Self::not_found(format!("there is nothing at {:?}", path.chars().take(200).collect::<String>()))
+    }
+
     /// `allowed` as the header `Allow` has it.
     pub(crate) fn method(allowed: &'static str) -> Self {
         // Whoever may GET may also HEAD, but hardly meant to.
         let message = format!("use {} here", allowed.replace(", HEAD", "").replace(", ", " or "));
         let mut error = Self::new(StatusCode::METHOD_NOT_ALLOWED, "invalid_request_error", message);
-        error.allow = Some(allowed);
+        error.rare.allow = Some(allowed);
         error
     }
 
@@ -72,8 +113,24 @@ impl Error {
         error
     }
 
+    /// A person has to make some.
+    fn no_room(message: String) -> Self {
+        Self::new(StatusCode::INSUFFICIENT_STORAGE, "server_error", message).for_good()
+    }
+
+    /// Sent again it will be the same, though clients send this status again by themselves.
+    fn for_good(mut self) -> Self {
+        self.over = true;
+        self
+    }
+
     pub(crate) fn internal(message: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", message)
+    }
+
+    /// A model said what nothing can be made of.
+    pub(crate) fn garbage(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_GATEWAY, "server_error", message)
     }
 
     pub(crate) fn unavailable(message: impl Into<String>, retry_after: u64) -> Self {
@@ -96,7 +153,7 @@ impl Error {
         match api {
             Api::OpenAi => self.body(),
             Api::Ollama => json!({"error": self.message}),
-            Api::Anthropic => json!({"type": "error", "error": {"type": self.anthropic_type(), "message": self.message}}),
+            Api::Anthropic => json!({"type": "error", "error": {"type": self.anthropic_type(), "message": self.anthropic_message()}}),
         }
     }
 
@@ -124,16 +181,33 @@ impl Error {
         }
     }
 
+    /// A model server's own words go before ours: programs such as Claude Code look for their wording, above all for that of
+    /// a prompt that is too long, which other servers word otherwise.
+    fn anthropic_message(&self) -> Cow<'_, str> {
+        const TOO_LONG: &str = "prompt is too long";
+        let message = self.rare.words.as_deref().unwrap_or(&self.message);
+        let known = || [TOO_LONG, "exceed context limit"].iter().any(|words| message.to_lowercase().contains(words));
+        if self.code == Some("context_length_exceeded") && !known() { format!("{TOO_LONG}: {message}").into() } else { message.into() }
+    }
+
     pub(crate) fn response_for(self, api: Api) -> Response {
         let mut response = Response::new(Body::from(self.body_for(api).to_string()));
         *response.status_mut() = self.status_for(api);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if let Some(seconds) = self.retry_after {
+        // Claude Code gives up at once when it is told to wait for longer than a minute.
+        let longest = if api == Api::Anthropic { 60 } else { u64::MAX };
+        if let Some(seconds) = self.retry_after.map(|seconds| seconds.min(longest)) {
             headers.insert(header::RETRY_AFTER, seconds.into());
+            // What OpenAI's clients look at first.
+            headers.insert("retry-after-ms", seconds.saturating_mul(1000).into());
         }
-        if let Some(allowed) = self.allow {
+        if let Some(allowed) = self.rare.allow {
             headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
+        }
+        if self.status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+            // RFC 9110 §12.5.3: what would have been right.
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(CODINGS));
         }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -158,6 +232,7 @@ impl From<Refusal> for Error {
             Refusal::Full { retry_after, .. } => Self::unavailable(message, retry_after.as_secs().max(1)),
             Refusal::Stalled(_) => Self::unavailable(message, 5),
             Refusal::Draining => Self::unavailable(message, 5),
+            Refusal::Exists(_) => Self::new(StatusCode::CONFLICT, "invalid_request_error", message),
             Refusal::KeyReused(_) => {
                 let mut error = Self::new(StatusCode::CONFLICT, "invalid_request_error", message);
                 error.param = Some("Idempotency-Key".to_owned());
@@ -168,14 +243,60 @@ impl From<Refusal> for Error {
     }
 }
 
+impl From<files::Error> for Error {
+    fn from(why: files::Error) -> Self {
+        let message = why.to_string();
+        match why {
+            files::Error::TooLarge { .. } => {
+                let mut error = Self::new(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error", message);
+                error.param = Some("file".to_owned());
+                error
+            }
+            files::Error::NoRoom { .. } | files::Error::DiskFull(_) => Self::no_room(message),
+            files::Error::Unknown(_) => Self::not_found(message),
+            files::Error::Io(_) => Self::internal(message),
+        }
+    }
+}
+
+impl From<batch::Error> for Error {
+    fn from(why: batch::Error) -> Self {
+        let message = why.to_string();
+        match why {
+            batch::Error::Unknown(_) => Self::not_found(message),
+            batch::Error::File(why) => why.into(),
+            batch::Error::Purpose { .. } => Self::bad_request("input_file_id", message),
+            batch::Error::KeyReused(_) => {
+                let mut error = Self::new(StatusCode::CONFLICT, "invalid_request_error", message);
+                error.param = Some("Idempotency-Key".to_owned());
+                error.code = Some("idempotency_key_reused");
+                error
+            }
+            batch::Error::TooMany => {
+                let mut error = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", message);
+                error.retry_after = Some(60);
+                error
+            }
+            batch::Error::TooLate(_) | batch::Error::InUse(_) => {
+                Self::new(StatusCode::CONFLICT, "invalid_request_error", message).for_good()
+            }
+            batch::Error::Draining => Self::stopping(),
+            batch::Error::Io(source) => files::Error::from(source).into(),
+        }
+    }
+}
+
 impl From<Rejection> for Error {
     fn from(rejection: Rejection) -> Self {
         let message = rejection.to_string();
         match rejection {
             Rejection::Unknown => Self::not_found(message),
-            Rejection::Exists | Rejection::Fenced | Rejection::NotStarted | Rejection::Ended(_) | Rejection::NotParked(_) => {
-                Self::new(StatusCode::CONFLICT, "invalid_request_error", message)
-            }
+            Rejection::Exists
+            | Rejection::Fenced
+            | Rejection::NotStarted
+            | Rejection::Ended(_)
+            | Rejection::Live(_)
+            | Rejection::NotParked(_) => Self::new(StatusCode::CONFLICT, "invalid_request_error", message),
         }
     }
 }
@@ -189,6 +310,17 @@ impl From<Unmoved> for Error {
                 Self::new(StatusCode::CONFLICT, "invalid_request_error", message)
             }
             Unmoved::Unheeded(Unheeded::Silent { .. }) => Self::new(StatusCode::BAD_GATEWAY, "server_error", message),
+        }
+    }
+}
+
+impl From<Unheard> for Error {
+    fn from(why: Unheard) -> Self {
+        let message = why.to_string();
+        match why {
+            Unheard::None => Self::not_found(message),
+            Unheard::NotYet => Self::new(StatusCode::CONFLICT, "invalid_request_error", message),
+            Unheard::Stopping => Self::stopping(),
         }
     }
 }
@@ -244,6 +376,7 @@ impl Error {
             FailureKind::Cancelled | FailureKind::Drained => Self::over(message),
         };
         error.over = true;
+        error.rare.words.clone_from(&failure.words);
         error
     }
 }
@@ -277,6 +410,23 @@ mod tests {
             let error = Error::of_failure(&Failure::new(kind, "x"), Kind::Chat);
             assert_eq!(head(error, "x-should-retry").as_deref(), Some("false"), "{kind:?}");
         }
+    }
+
+    #[test]
+    fn anthropics_clients_read_the_wording_that_they_know() {
+        let told = |kind, words: Option<&str>| {
+            let failure = Failure { words: words.map(str::to_owned), ..Failure::new(kind, "backend `a` says: no") };
+            Error::of_failure(&failure, Kind::Chat).body_for(Api::Anthropic)["error"]["message"].as_str().unwrap().to_owned()
+        };
+        assert_eq!(told(FailureKind::BadRequest, Some("max_tokens: too large")), "max_tokens: too large");
+        assert_eq!(told(FailureKind::Connect, None), "backend `a` says: no");
+        let own = "prompt is too long: 9 tokens > 8 maximum";
+        assert_eq!(told(FailureKind::ContextLength, Some(own)), own);
+        assert_eq!(told(FailureKind::ContextLength, Some("n_ctx is 8")), "prompt is too long: n_ctx is 8");
+        let mut late = Error::unavailable("x", 300);
+        assert_eq!(late.clone().response_for(Api::Anthropic).headers()["retry-after"], "60");
+        late.retry_after = Some(7);
+        assert_eq!(late.response_for(Api::Anthropic).headers()["retry-after"], "7");
     }
 
     #[test]

@@ -57,6 +57,12 @@ pub(crate) struct Fields<'a> {
     pub(crate) metadata: Option<&'a RawValue>,
     #[serde(default)]
     pub(crate) tags: Option<Vec<String>>,
+    #[serde(borrow, default)]
+    pub(crate) webhook: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) options: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) ollama: Option<&'a RawValue>,
 }
 
 #[derive(Debug, Deserialize)]

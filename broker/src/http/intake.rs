@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use memchr::memmem::Finder;
-use pullyard_schemas::job::{Kind, Labels, Spec};
+use pullyard_schemas::job::{BatchLine, Kind, Labels, Spec};
 use pullyard_schemas::{Band, JobId, Needs, Scope, Timestamp};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -31,6 +31,8 @@ pub(crate) struct Arrival<'a> {
     /// It goes on when that client leaves.
     pub(crate) keep: bool,
     pub(crate) default_band: Band,
+    /// Which line of a batch it is; then its id is the line's.
+    pub(crate) line: Option<(JobId, BatchLine)>,
 }
 
 /// Where a request would go, and what was read from it to decide that.
@@ -48,7 +50,7 @@ pub(crate) fn routed(live: &LiveConfig, body: &[u8], fields: &Fields<'_>, kind: 
     let kind = kind_of(fields, kind)?;
     let needs = needs_of(fields, kind);
     let scope = fields.scope.unwrap_or_default();
-    let model = fields.model.as_deref().unwrap_or("auto");
+    let model = live.catalog.meant(fields.model.as_deref().unwrap_or("auto"));
     let class = fields.class.as_deref().or_else(|| live.catalog.is_class(model).then_some(model));
     let (route, tags) = match class {
         Some(class) => (live.catalog.route(Ask::Class(class), &needs, scope)?, None),
@@ -75,8 +77,14 @@ pub(crate) fn new_job(app: &App, body: Bytes, fields: &Fields<'_>, arrival: &Arr
     if !(1..=MOST_ATTEMPTS).contains(&max_attempts) {
         return Err(fields::attempts(&max_attempts.into()));
     }
-    // A job that nobody waits for is streamed too, so that it can be watched; embeddings have nothing to stream.
-    let stream = kind != Kind::Embedding && fields.stream.unwrap_or(!arrival.live);
+    // A job that nobody waits for is streamed too, so that it can be watched; embeddings have nothing to stream, and
+    // nobody watches a line of a batch.
+    let watched = !arrival.live && arrival.line.is_none();
+    let stream = kind != Kind::Embedding && fields.stream.unwrap_or(watched);
+    let (id, batch) = match &arrival.line {
+        Some((id, line)) => (*id, Some(Box::new(line.clone()))),
+        None => (JobId::new(), None),
+    };
     let spec = Spec {
         kind,
         targets: route.targets,
@@ -96,11 +104,12 @@ pub(crate) fn new_job(app: &App, body: Bytes, fields: &Fields<'_>, arrival: &Arr
         size: body.len() as u64,
         idempotency_key: arrival.idempotency_key.map(Into::into),
         fingerprint: arrival.idempotency_key.map(|_| fingerprint(&body)),
+        batch,
         metadata,
         tags: fields.tags.clone().unwrap_or_default(),
         decision: route.decision,
     };
-    Ok(NewJob { id: JobId::new(), spec: Arc::new(spec), body })
+    Ok(NewJob { id, spec: Arc::new(spec), body })
 }
 
 /// The message begins with the place.
@@ -176,7 +185,7 @@ fn moment(field: &'static str, text: Option<&str>, now: Timestamp) -> Result<Opt
 }
 
 /// Goes into the log, so it must mean the same in every version.
-fn fingerprint(body: &[u8]) -> u64 {
+pub(super) fn fingerprint(body: &[u8]) -> u64 {
     Sha256::digest(body).iter().take(8).fold(0, |print, byte| (print << 8) | u64::from(*byte))
 }
 

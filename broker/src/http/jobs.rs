@@ -19,7 +19,7 @@ use super::fields::MOST_ATTEMPTS;
 use super::intake::{self, Arrival};
 use super::shown::{Shown, Time};
 use super::wait::Frames;
-use super::{App, Request, fields};
+use super::{App, Request, fields, hooks, reload};
 use crate::config::parse_duration;
 use crate::core::decide::{Command, Rejection};
 use crate::core::nearest::suggest;
@@ -45,13 +45,19 @@ pub(crate) async fn create(app: Arc<App>, request: Request, query: Wait) -> Resu
         live: false,
         keep: false,
         default_band: Band::Normal,
+        line: None,
     };
+    let webhook = hooks::wanted(&app, &fields)?;
     let new = intake::new_job(&app, request.body.clone(), &fields, &arrival, app.now())?;
+    let warning = reload::warning(&app, &fields, &new.spec);
     drop(fields);
     let found = match app.repeated(&new).await? {
         Some(id) => app.find(id).await?,
         None => {
-            let accepted = app.engine.submit(new).await?;
+            let accepted = match webhook {
+                None => app.engine.submit(new).await?,
+                Some(webhook) => hooks::submit(&app, new, webhook).await?,
+            };
             let id = accepted.view.job.id;
             match wait {
                 None => accepted.view,
@@ -70,6 +76,9 @@ pub(crate) async fn create(app: Arc<App>, request: Request, query: Wait) -> Resu
     if let Ok(location) = HeaderValue::from_str(&format!("/v1/jobs/{id}")) {
         response.headers_mut().insert(LOCATION, location);
     }
+    if let Some(warning) = warning {
+        response.headers_mut().insert(reload::WARNING, warning);
+    }
     Ok(response)
 }
 
@@ -81,12 +90,23 @@ pub(crate) async fn get(app: Arc<App>, id: &str) -> Result<Response, Error> {
 pub(crate) async fn cancel(app: Arc<App>, id: &str) -> Result<Response, Error> {
     let id = parse(id)?;
     let found = match app.change(id, Command::Cancel { why: "cancelled by a client".into() }).await {
-        Ok(job) => View { job, ahead: None, expected_start: None },
+        Ok(job) => {
+            // Nobody awaits the end of one that was parked.
+            app.hooks.await_end(id);
+            View::resting(job)
+        }
         // A repeat is no mistake; another end is.
         Err(Rejection::Ended("cancelled")) => app.find(id).await?,
         Err(rejection) => return Err(rejected(&app, id, rejection).await),
     };
     show(&app, &found, StatusCode::OK).await
+}
+
+/// `DELETE /v1/jobs/{id}`: a job at rest is shown to nobody any more.
+pub(crate) async fn delete(app: Arc<App>, id: &str) -> Result<Response, Error> {
+    let id = parse(id)?;
+    app.delete(id).await?;
+    Ok(reply(StatusCode::OK, &json!({"id": id, "object": "job", "deleted": true})))
 }
 
 /// A job that seems unknown may be one that nothing can be said of now.
@@ -106,6 +126,7 @@ pub(crate) async fn requeue(app: Arc<App>, id: &str, body: &[u8]) -> Result<Resp
     if let Err(rejection) = app.change(id, Command::Requeue { max_attempts }).await {
         return Err(rejected(&app, id, rejection).await);
     }
+    app.hooks.await_end(id);
     let found = app.find(id).await?;
     show(&app, &found, StatusCode::OK).await
 }
@@ -131,6 +152,8 @@ pub(crate) struct Filter {
     pub(crate) key: Option<String>,
     pub(crate) tag: Option<String>,
     pub(crate) model: Option<String>,
+    /// The id of the batch that it is a line of.
+    pub(crate) batch: Option<String>,
     pub(crate) limit: Option<usize>,
     /// The last id of the page before.
     pub(crate) after: Option<String>,
@@ -143,6 +166,7 @@ impl Filter {
             && is(&self.class, job.spec.labels.class.as_deref())
             && is(&self.key, job.spec.labels.key.as_deref())
             && is(&self.model, Some(job.target_name()))
+            && is(&self.batch, job.spec.batch.as_deref().map(|line| &*line.id))
             && self.tag.as_ref().is_none_or(|t| job.spec.tags.contains(t))
     }
 }
@@ -156,7 +180,8 @@ pub(crate) async fn list(app: Arc<App>, filter: Filter) -> Result<Response, Erro
         let instead = suggest(state, &State::NAMES);
         return Err(Error::bad_request("state", format!("there is no state `{}`; {instead}", state.chars().take(64).collect::<String>())));
     }
-    let after = filter.after.as_deref().map(parse).transpose()?;
+    let after = filter.after.as_deref().map(|id| id.parse().map_err(|_| Error::bad_request("after", "`after` must be a job id")));
+    let after = after.transpose()?;
     let mut jobs = app.list(&Arc::new(filter), after, limit + 1).await?;
     let has_more = jobs.len() > limit;
     jobs.truncate(limit);
@@ -250,7 +275,7 @@ async fn finish(app: &App, id: JobId, seen: Option<(Token, u32)>, frames: &mpsc:
             }
         }
         let result = result(app, &found).await?;
-        Ok::<_, Error>(serde_json::to_string(&Shown::whole(&found, &result)).ok())
+        Ok::<_, Error>(serde_json::to_string(&Shown::whole(&found, &result, hooks::shown(app, id).await)).ok())
     };
     let frame = match last.await {
         Ok(Some(job)) => format!("event: end\ndata: {job}\n\n"),
@@ -315,11 +340,12 @@ pub(crate) fn reply(status: StatusCode, value: &impl Serialize) -> Response {
 
 async fn show(app: &App, found: &View, status: StatusCode) -> Result<Response, Error> {
     let result = result(app, found).await?;
-    Ok(reply(status, &Shown::whole(found, &result)))
+    let webhook = hooks::shown(app, found.job.id).await;
+    Ok(reply(status, &Shown::whole(found, &result, webhook)))
 }
 
 /// What a completed job answered.
-async fn result(app: &App, found: &View) -> Result<Bytes, Error> {
+pub(super) async fn result(app: &App, found: &View) -> Result<Bytes, Error> {
     match &found.job.state {
         State::Ended(Outcome::Completed { .. }) => super::wait::completed(&app.ended_from_log(found.job.id).await?),
         _ => Ok(Bytes::new()),

@@ -1,26 +1,46 @@
 //! The HTTP APIs: thin translations into jobs and out of them. No state lives here.
 
+mod anthropic;
 mod api;
 mod app;
 mod arrive;
 mod assemble;
+mod batches;
+mod compress;
+mod cors;
+mod decompress;
 mod encode;
 mod error;
 mod fields;
+mod files;
+mod front;
+mod hooks;
 mod intake;
 mod jobs;
 mod models;
+mod ollama;
 mod openai;
+mod openapi;
 mod ops;
+mod queue;
+mod reading;
+mod reload;
+mod responses;
+mod retry;
 mod route;
 mod routes;
+mod schedules;
 mod server;
 mod shown;
+mod socket;
 mod usage;
 mod wait;
 mod workers;
 
 pub use app::{App, LiveConfig};
+pub use batches::AppLines;
+pub(crate) use hooks::Jobs;
+pub(crate) use schedules::Recurrences;
 pub use server::{Limits, serve};
 
 use std::sync::Arc;

@@ -2,45 +2,57 @@
 
 use axum::response::Response;
 use hyper::StatusCode;
+use pullyard_schemas::{Needs, Scope};
 use serde_json::{Value, json};
 
 use super::App;
 use super::error::Error;
 use super::jobs::reply;
+use crate::core::policy::{Ask, Catalog, Model};
 
 pub(crate) fn list(app: &App) -> Response {
     let live = app.live_config();
-    let mut data: Vec<Value> = live
-        .catalog
-        .models
-        .values()
-        .map(|m| json!({"id": m.name, "object": "model", "created": app.started.0 / 1000, "owned_by": "pullyard", "backends": m.backends, "local": m.local}))
-        .collect();
+    let mut data: Vec<Value> = live.catalog.models.values().map(|m| shown(app, m)).collect();
+    let aliases = live.catalog.named_aliases();
+    data.extend(aliases.map(|(alias, meant)| {
+        json!({"id": alias, "object": "model", "created": app.started.0 / 1000, "owned_by": "pullyard", "alias_of": meant})
+    }));
     let classes = live.catalog.classes.keys().map(|c| &**c).chain(["auto"]);
-    data.extend(
-        classes.map(|c| json!({"id": c, "object": "model", "created": app.started.0 / 1000, "owned_by": "pullyard", "class": true})),
-    );
+    data.extend(classes.map(|c| shown_class(app, &live.catalog, c, c)));
     reply(StatusCode::OK, &json!({"object": "list", "data": data}))
 }
 
 pub(crate) fn get(app: &App, name: &str) -> Result<Response, Error> {
     let live = app.live_config();
     let name = &*percent_decoded(name);
-    if live.catalog.is_class(name) || name == "auto" {
-        return Ok(reply(
-            StatusCode::OK,
-            &json!({"id": name, "object": "model", "created": app.started.0 / 1000, "owned_by": "pullyard", "class": true}),
-        ));
+    let meant = live.catalog.meant(name);
+    if live.catalog.is_class(meant) || meant == "auto" {
+        return Ok(reply(StatusCode::OK, &shown_class(app, &live.catalog, name, meant)));
     }
     let model = live.catalog.served(name)?;
-    Ok(reply(
-        StatusCode::OK,
-        &json!({"id": model.name, "object": "model", "created": app.started.0 / 1000, "owned_by": "pullyard", "backends": model.backends, "local": model.local}),
-    ))
+    Ok(reply(StatusCode::OK, &shown(app, model)))
+}
+
+/// A model, with what its servers say that it can do; null is what they do not say.
+fn shown(app: &App, model: &Model) -> Value {
+    json!({
+        "id": model.name, "object": "model", "created": app.started.0 / 1000, "owned_by": "pullyard", "backends": model.backends,
+        "local": model.local, "images": model.images, "tools": model.tools, "embedding": model.embedding, "context": model.context,
+    })
+}
+
+/// A class with the models that a plain text would go to, the first of them first; or `auto`, which may choose any; under its own name or an alias.
+fn shown_class(app: &App, catalog: &Catalog, name: &str, class: &str) -> Value {
+    let models = match catalog.route(Ask::Class(class), &Needs::default(), Scope::Any) {
+        Ok(route) => route.targets.to_vec(),
+        Err(_) if class == "auto" => catalog.models.keys().cloned().collect(),
+        Err(_) => Vec::new(),
+    };
+    json!({"id": name, "object": "model", "created": app.started.0 / 1000, "owned_by": "pullyard", "class": true, "models": models})
 }
 
 /// Names such as `qwen3:4b` and `org/model` arrive escaped from some clients.
-fn percent_decoded(text: &str) -> std::borrow::Cow<'_, str> {
+pub(super) fn percent_decoded(text: &str) -> std::borrow::Cow<'_, str> {
     if !text.contains('%') {
         return text.into();
     }

@@ -20,6 +20,13 @@ pub(crate) async fn create(app: Arc<App>, request: Request, kind: Kind) -> Resul
     wait::answer(app, request, kind, encoder).await
 }
 
+/// Completions are kept as jobs, which have ids of their own.
+pub(crate) fn not_stored() -> Error {
+    Error::not_found(
+        "chat completions are kept as jobs: `x-job-id` of a reply leads to `GET /v1/jobs/{id}`, and /v1/responses to what can be fetched and gone on behind",
+    )
+}
+
 /// Chunks as they are.
 struct Chunks {
     /// The client asked for the chunk with the usage, which is asked of every backend.

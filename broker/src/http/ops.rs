@@ -5,12 +5,14 @@ use std::sync::atomic::Ordering;
 use axum::body::Body;
 use axum::response::Response;
 use hyper::StatusCode;
+use pullyard_schemas::Band;
 use pullyard_schemas::fleet::{BackendCard, Mode};
 use serde_json::json;
 
 use super::App;
 use super::error::Error;
 use super::jobs::reply;
+use crate::core::batch_hours::Gate;
 use crate::core::policy::Unroutable;
 use crate::engine::LaneStats;
 use crate::fleet::Known;
@@ -47,6 +49,7 @@ pub(crate) async fn metrics(app: &App) -> Result<Response, Error> {
     let stats = app.engine.stats().await.ok_or_else(Error::stopping)?;
     let mut text = Text::default();
     text.gauge("pullyard_jobs_live", "Jobs that have not ended.", stats.live as u64);
+    text.gauge("pullyard_jobs_left", "Jobs whose clients have left and may send the request again.", stats.left as u64);
     text.gauge("pullyard_waiting_bytes", "Bytes of the requests that wait.", stats.waiting_bytes);
     text.gauge("pullyard_log_stalled", "1 while the event log cannot be written.", u64::from(app.engine.stalled().is_some()));
     let counters = stats.counters;
@@ -63,9 +66,33 @@ pub(crate) async fn metrics(app: &App) -> Result<Response, Error> {
         text.head(name, help, "counter");
         text.line(name, "", value);
     }
+    text.head("pullyard_batch_hours", "What batch jobs may have now: everything that is free, what is idle, or nothing.", "gauge");
+    for gate in Gate::ALL {
+        text.line("pullyard_batch_hours", &format!("{{gate=\"{}\"}}", gate.as_str()), u64::from(gate == stats.batch));
+    }
+    let hooks = app.hooks.counts();
+    text.gauge("pullyard_webhooks_waiting", "Ends that somebody is to be told of.", hooks.waiting);
+    text.gauge("pullyard_webhooks_pending", "Messages that have yet to be delivered.", hooks.pending);
+    let schedules = app.schedules.counts();
+    for (name, help, value) in [
+        ("pullyard_schedules_fired_total", "Recurring jobs submitted since the start.", schedules.fired),
+        ("pullyard_schedules_skipped_total", "Times of schedules that were skipped since the start.", schedules.skipped),
+        ("pullyard_schedules_failed_total", "Recurring jobs that were refused since the start.", schedules.failed),
+        ("pullyard_webhooks_delivered_total", "Messages delivered since the start.", hooks.delivered),
+        ("pullyard_webhook_attempts_failed_total", "Attempts to deliver one that failed since the start.", hooks.failed_attempts),
+        ("pullyard_webhooks_given_up_total", "Messages given up since the start.", hooks.given_up),
+    ] {
+        text.head(name, help, "counter");
+        text.line(name, "", value);
+    }
     let of = |f: fn(&LaneStats) -> u64| stats.lanes.iter().map(|l| (labels(l), f(l))).collect::<Vec<_>>();
     for (name, help, values) in [
         ("pullyard_lane_waiting", "Jobs that wait for their turn.", of(|l| l.waiting as u64)),
+        (
+            "pullyard_lane_waiting_batch",
+            "Of those that wait, jobs of the batch band.",
+            of(|l| l.waiting_by_band[Band::Batch as usize] as u64),
+        ),
         ("pullyard_lane_offered", "Jobs on the lane that nobody has started.", of(|l| l.offered as u64)),
         ("pullyard_lane_running", "Attempts that run.", of(|l| l.running as u64)),
         ("pullyard_lane_slots", "Attempts that the backends can carry.", of(|l| l.slots as u64)),
@@ -75,6 +102,7 @@ pub(crate) async fn metrics(app: &App) -> Result<Response, Error> {
         values.iter().for_each(|(labels, value)| text.line(name, labels, *value));
     }
     fleet(&mut text, &app.workers.workers());
+    batches(&mut text, app);
     let mut response = Response::new(Body::from(text.0));
     response.headers_mut().insert("content-type", hyper::header::HeaderValue::from_static("text/plain; version=0.0.4"));
     Ok(response)
@@ -111,6 +139,19 @@ fn fleet(text: &mut Text, workers: &[Known]) {
         text.head(name, help, "gauge");
         values.iter().for_each(|(labels, value)| text.line(name, labels, *value));
     }
+}
+
+fn batches(text: &mut Text, app: &App) {
+    let numbers = app.batches.numbers();
+    text.head("pullyard_batches", "Batches by status.", "gauge");
+    for (status, count) in numbers.by_status {
+        text.line("pullyard_batches", &format!("{{status=\"{}\"}}", status.as_str()), count);
+    }
+    text.head("pullyard_batch_lines_total", "Lines of batches by what became of them.", "counter");
+    for (result, count) in [("completed", numbers.lines_completed), ("failed", numbers.lines_failed)] {
+        text.line("pullyard_batch_lines_total", &format!("{{result=\"{result}\"}}"), count);
+    }
+    text.gauge("pullyard_files_bytes", "Bytes of all files.", app.files.used_bytes());
 }
 
 #[derive(Default)]

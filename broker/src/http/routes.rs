@@ -7,10 +7,13 @@ use hyper::body::Incoming;
 use hyper::{Method, Request as HttpRequest};
 use pullyard_schemas::job::Kind;
 
+use super::api::Api;
 use super::arrive::{Unread, authorize};
 use super::error::Error;
 use super::server::Limits;
-use super::{App, jobs, models, openai, ops, route, usage, workers};
+use super::{
+    App, anthropic, batches, files, hooks, jobs, models, ollama, openai, openapi, ops, queue, responses, route, schedules, usage, workers,
+};
 use crate::core::nearest::suggest;
 
 /// Every route.
@@ -20,9 +23,11 @@ pub(super) async fn dispatch(app: Arc<App>, request: HttpRequest<Incoming>, segm
     let read = matches!(parts.method, Method::GET | Method::HEAD);
     let query = parts.uri.query().unwrap_or("");
     match (read, segments) {
-        (true, [] | ["healthz"]) => return Ok(ops::health()),
+        (true, []) => return Ok(ollama::greeting(&headers).unwrap_or_else(ops::health)),
+        (true, ["healthz"]) => return Ok(ops::health()),
         (true, ["readyz"]) => return ops::ready(&app),
-        (false, [] | ["healthz" | "readyz"]) => return Err(Error::method("GET, HEAD")),
+        (true, ["openapi.json"]) => return Ok(openapi::get()),
+        (false, [] | ["healthz" | "readyz" | "openapi.json"]) => return Err(Error::method("GET, HEAD")),
         _ => {}
     }
     let key = authorize(&app, &headers)?;
@@ -34,17 +39,36 @@ pub(super) async fn dispatch(app: Arc<App>, request: HttpRequest<Incoming>, segm
     let unread = Unread { headers, body, key, limits };
     match (&parts.method, segments) {
         (_, ["metrics"]) if read => ops::metrics(&app).await,
+        (method, ["v1", "messages", rest @ ..]) => anthropic::dispatch(app, method, rest, unread).await,
+        (_, ["v1", "models"]) if read && Api::of(segments, &unread.headers) == Api::Anthropic => anthropic::models(&app, query),
+        (_, ["v1", "models", rest @ ..]) if read && !rest.is_empty() && Api::of(segments, &unread.headers) == Api::Anthropic => {
+            anthropic::model(&app, &rest.join("/"))
+        }
         (_, ["v1", "models"]) if read => Ok(models::list(&app)),
         (_, ["v1", "models", rest @ ..]) if read && !rest.is_empty() => models::get(&app, &rest.join("/")),
         (_, ["v1", "jobs"]) if read => jobs::list(app, parse_query(query)?).await,
         (_, ["v1", "jobs", id]) if read => jobs::get(app, id).await,
         (_, ["v1", "jobs", id, "events"]) if read => jobs::events(app, id).await,
         (_, ["v1", "jobs", id, "stream"]) if read => jobs::stream(app, id, &unread.headers).await,
+        (_, ["v1", "jobs", id, "webhook"]) if read => hooks::get(&app, id).await,
+        (&Method::POST, ["v1", "jobs", id, "webhook"]) => hooks::again(&app, id).await,
         (_, ["v1", "workers"]) if read => Ok(workers::list(&app)),
+        (_, ["v1", "queue"]) if read => {
+            parse_query::<NoQuery>(query)?;
+            queue::get(&app).await
+        }
+        (_, ["v1", "schedules"]) if read => {
+            parse_query::<NoQuery>(query)?;
+            Ok(schedules::list(&app).await)
+        }
         (_, ["v1", "usage"]) if read => usage::get(app, parse_query(query)?).await,
+        (method, ["v1", "files", rest @ ..]) => files::dispatch(app, method, rest, query, unread).await,
+        (method, ["v1", "batches", rest @ ..]) => batches::dispatch(app, method, rest, query, unread).await,
         (&Method::POST, ["v1", "chat", "completions"]) => openai::create(app, unread.read(limit).await?, Kind::Chat).await,
         (&Method::POST, ["v1", "completions"]) => openai::create(app, unread.read(limit).await?, Kind::Completion).await,
         (&Method::POST, ["v1", "embeddings"]) => openai::create(app, unread.read(limit).await?, Kind::Embedding).await,
+        (method, ["v1", "responses", rest @ ..]) => responses::dispatch(app, unread, method, query, rest).await,
+        (method, ["api", path @ ..]) => ollama::dispatch(app, method, path, unread).await,
         (&Method::POST, ["v1", "route"]) => {
             let request = unread.read(limit).await?;
             route::explain(&app, &request).await
@@ -55,6 +79,7 @@ pub(super) async fn dispatch(app: Arc<App>, request: HttpRequest<Incoming>, segm
             jobs::create(app, request, query).await
         }
         (&Method::POST, ["v1", "jobs", id, "cancel"]) => jobs::cancel(app, id).await,
+        (&Method::DELETE, ["v1", "jobs", id]) => jobs::delete(app, id).await,
         (&Method::POST, ["v1", "jobs", id, "requeue"]) => {
             let request = unread.read(limit).await?;
             jobs::requeue(app, id, &request.body).await
@@ -63,19 +88,24 @@ pub(super) async fn dispatch(app: Arc<App>, request: HttpRequest<Incoming>, segm
             Method::POST => workers::order(&app, name, order).await,
             _ => Err(Error::method("POST")),
         },
+        (_, ["v1", "chat", "completions", ..]) if read || segments.len() > 3 => Err(openai::not_stored()),
         (_, ["v1", "chat", "completions"] | ["v1", "completions" | "embeddings" | "route"] | ["v1", "jobs", _, "cancel" | "requeue"]) => {
             Err(Error::method("POST"))
         }
-        (_, ["v1", "jobs"]) => Err(Error::method("GET, HEAD, POST")),
+        (_, ["v1", "jobs"] | ["v1", "jobs", _, "webhook"]) => Err(Error::method("GET, HEAD, POST")),
+        (_, ["v1", "jobs", _]) => Err(Error::method("GET, HEAD, DELETE")),
         (
             _,
-            ["v1", "jobs", _] | ["v1", "jobs", _, "events" | "stream"] | ["v1", "models", ..] | ["v1", "usage" | "workers"] | ["metrics"],
+            ["v1", "jobs", _, "events" | "stream"]
+            | ["v1", "models", ..]
+            | ["v1", "queue" | "schedules" | "usage" | "workers"]
+            | ["metrics"],
         ) => Err(Error::method("GET, HEAD")),
-        _ => Err(Error::not_found(format!("there is nothing at {:?}", parts.uri.path().chars().take(200).collect::<String>()))),
+        _ => Err(Error::nothing_at(parts.uri.path())),
     }
 }
 
-fn parse_query<T: serde::de::DeserializeOwned>(query: &str) -> Result<T, Error> {
+pub(super) fn parse_query<T: serde::de::DeserializeOwned>(query: &str) -> Result<T, Error> {
     axum::extract::Query::<T>::try_from_uri(&format!("/?{query}").parse().map_err(|_| Error::bad_request("", "the query is not valid"))?)
         .map(|q| q.0)
         .map_err(|e| wrong_query(&e.body_text()))

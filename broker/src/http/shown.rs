@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use pullyard_schemas::job::{Decision, Job, Kind, Outcome, State};
+use pullyard_schemas::job::{BatchLine, Decision, Job, Kind, Outcome, State};
 use pullyard_schemas::{Band, Failure, JobId, Scope, Timestamp, Usage};
 use serde::{Serialize, Serializer};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::engine::View;
@@ -28,6 +30,8 @@ pub(crate) struct Shown<'a> {
     attempts: u32,
     max_attempts: u32,
     failure: Option<&'a Failure>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    batch: Option<&'a BatchLine>,
     metadata: &'a BTreeMap<String, String>,
     tags: &'a [String],
     decision: &'a Arc<Decision>,
@@ -55,8 +59,12 @@ struct Completed<'a> {
 struct Queue<'a> {
     position: Option<usize>,
     expected_start_ms: Option<u64>,
+    expected_end_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<&'a RawValue>,
+    /// How whoever wants to know of its end is told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    webhook: Option<Value>,
 }
 
 /// As RFC 3339 says it, in UTC.
@@ -70,6 +78,10 @@ impl Serialize for Time {
             None => serializer.serialize_none(),
         }
     }
+}
+
+pub(crate) fn millis(wait: Duration) -> u64 {
+    u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl<'a> Shown<'a> {
@@ -89,6 +101,7 @@ impl<'a> Shown<'a> {
             attempts: job.attempts,
             max_attempts: job.max_attempts,
             failure: job.failure.as_deref(),
+            batch: job.spec.batch.as_deref(),
             metadata: &job.spec.metadata,
             tags: &job.spec.tags,
             decision: &job.spec.decision,
@@ -107,15 +120,16 @@ impl<'a> Shown<'a> {
             State::Ended(Outcome::Cancelled { why }) => shown.reason = Some(why),
             State::Running { lease } => shown.backend = Some(&lease.backend),
             State::Deferred { until } => shown.not_before = Some(Time(*until)),
-            State::Queued | State::Parked { .. } | State::Ended(Outcome::Expired) => {}
+            State::Queued | State::Parked { .. } | State::Ended(Outcome::Expired | Outcome::Deleted) => {}
         }
         shown
     }
 
     /// With its place in the queue, and with its result where it has one.
-    pub(crate) fn whole(view: &'a View, result: &'a Bytes) -> Self {
+    pub(crate) fn whole(view: &'a View, result: &'a Bytes, webhook: Option<Value>) -> Self {
         let result = serde_json::from_slice(result).ok();
-        let expected_start_ms = view.expected_start.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX));
-        Self { queue: Some(Queue { position: view.ahead, expected_start_ms, result }), ..Self::of(&view.job) }
+        let [expected_start_ms, expected_end_ms] = [view.expected_start, view.expected_end].map(|wait| wait.map(millis));
+        let queue = Queue { position: view.ahead, expected_start_ms, expected_end_ms, result, webhook };
+        Self { queue: Some(queue), ..Self::of(&view.job) }
     }
 }

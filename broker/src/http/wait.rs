@@ -15,8 +15,9 @@ use super::encode::Encoder;
 use super::error::Error;
 use super::fields::Fields;
 use super::intake::{self, Arrival};
-use super::{App, Request, fields};
-use crate::engine::{End, Ended, Handle, Part, Refusal, Subscription};
+use super::retry::Retry;
+use super::{App, Request, fields, reload};
+use crate::engine::{Back, End, Ended, Handle, NewJob, Part, Refusal, Subscription};
 
 /// Runs a request whose body has OpenAI's shape and answers with what comes of it, as a stream where that was asked. What the
 /// client's own API makes of that is the encoder's, which is made once the body could be read.
@@ -28,6 +29,9 @@ pub(crate) async fn answer(
 ) -> Result<Response, Error> {
     app.discovered().await;
     let fields = fields::read(&request.body)?;
+    if fields.webhook.is_some_and(|raw| raw.get() != "null") {
+        return Err(Error::bad_request("webhook", "`webhook` goes with POST /v1/jobs; here the answer comes on the connection"));
+    }
     let encoder = encoder(&fields);
     // A retry with a key waits for the first job, which is not this connection's to cancel.
     let keep = request.idempotency_key.is_some() || request.keep_on_leave()?.unwrap_or(app.live_config().keep_on_leave);
@@ -38,17 +42,38 @@ pub(crate) async fn answer(
         live: true,
         keep,
         default_band: Band::Interactive,
+        line: None,
     };
     let streamed = kind != Kind::Embedding && fields.stream == Some(true);
+    let retry = Retry::of(&request, kind);
+    let back = retry.map(|Retry { print, .. }| Back { print, within: app.live_config().retry_within });
+    if let Some(Retry { print, again: true }) = retry
+        && let Some(id) = app.engine.claim(print).await
+    {
+        let leaver = Leaver { engine: app.engine.clone(), job: Some(id), back, cancel: !keep };
+        let ended = app.engine.ended(id);
+        let waiting = Waiting { job: app.find(id).await?.job, ended, leaver };
+        return if streamed { stream(app.clone(), waiting, encoder).await } else { whole(&app, waiting, encoder).await };
+    }
     let new = intake::new_job(&app, request.body.clone(), &fields, &arrival, app.now())?;
+    let warning = reload::warning(&app, &fields, &new.spec);
     drop(fields);
+    let mut response = run(app, new, encoder, streamed, back).await?;
+    if let Some(warning) = warning {
+        response.headers_mut().insert(reload::WARNING, warning);
+    }
+    Ok(response)
+}
+
+async fn run(app: Arc<App>, new: NewJob, encoder: Box<dyn Encoder>, streamed: bool, back: Option<Back>) -> Result<Response, Error> {
+    let keep = new.spec.keep;
     if let Some(id) = app.repeated(&new).await? {
         let ended = app.ended_from_log(id).await?;
         return if streamed { completed_stream(&ended, encoder) } else { completed_whole(&ended, encoder) };
     }
     let id = new.id;
-    let mut leaver = Leaver { engine: app.engine.clone(), job: (!keep).then_some(id) };
-    if !streamed && request.idempotency_key.is_none() {
+    let mut leaver = Leaver { engine: app.engine.clone(), job: Some(id), back, cancel: !keep };
+    if !streamed && new.spec.idempotency_key.is_none() {
         let ended = app.engine.run(new).await;
         leaver.job = None;
         return completed_whole(&ended.unwrap_or(Err(Refusal::Draining))?, encoder);
@@ -88,16 +113,19 @@ impl Waiting {
     }
 }
 
-/// Cancels the job when the client leaves before its end.
+/// Tells the engine when the client leaves before its job's end.
 struct Leaver {
     engine: Handle,
     job: Option<JobId>,
+    /// It may send the request again.
+    back: Option<Back>,
+    cancel: bool,
 }
 
 impl Drop for Leaver {
     fn drop(&mut self) {
         if let Some(job) = self.job.take() {
-            self.engine.abandon(job);
+            self.engine.left(job, self.back, self.cancel);
         }
     }
 }
@@ -123,12 +151,14 @@ pub(crate) fn completed(ended: &Ended) -> Result<Bytes, Error> {
         }
         State::Parked { failure } => Err(Error::of_failure(failure, ended.job.spec.kind)),
         State::Ended(Outcome::Cancelled { why }) => Err(Error::over(format!("the job was cancelled: {why}"))),
+        State::Ended(Outcome::Deleted) => Err(Error::not_found("the job was deleted")),
         State::Ended(Outcome::Expired) => Err(Error::over("the job's deadline passed before it was done")),
         State::Queued | State::Deferred { .. } | State::Running { .. } => Err(Error::internal("the job has not ended")),
     }
 }
 
-fn headers(response: &mut Response, job: &Job, attempts: u32, kind: &'static str) {
+/// What an answer says of its job besides its body.
+pub(crate) fn headers(response: &mut Response, job: &Job, attempts: u32, kind: &'static str) {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     if let Ok(id) = HeaderValue::from_str(&job.id.to_string()) {
@@ -175,6 +205,8 @@ async fn stream(app: Arc<App>, mut waiting: Waiting, mut encoder: Box<dyn Encode
             () = &mut hold => break,
         }
     }
+    // Who has been told that it begins does not send the request again.
+    waiting.leaver.back = None;
     let (frames, body) = mpsc::channel::<Bytes>(64);
     let mut response = Response::new(Body::from_stream(Frames(body)));
     // The job is as it was taken; the first chunk tells which attempt it is from, and not at which backend.

@@ -20,6 +20,8 @@ type Raise = fn(&mut Value);
 const RAISES: &[Raise] = &[
     // 2 only added events, and a field that may be absent.
     |_| {},
+    // 3 only added an event.
+    |_| {},
 ];
 /// Events are as they are now since this version, so that they can be read without a step.
 const UNCHANGED_SINCE: u16 = 1;
@@ -147,9 +149,18 @@ pub(super) mod tests {
 
     const VERSION_1: &str = include_str!("../../testdata/log-v1.hex");
     const VERSION_2: &str = include_str!("../../testdata/log-v2.hex");
+    const VERSION_3: &str = include_str!("../../testdata/log-v3.hex");
 
     /// One record of each kind; the newest golden file holds these.
     pub(in crate::log) fn every_event() -> Vec<Record> {
+        let mut records = events_of_version_2();
+        let mut deleted = record(records.len() as u64 + 1, Event::Deleted, &b""[..]);
+        deleted.envelope.job = records[0].envelope.job;
+        records.push(deleted);
+        records
+    }
+
+    fn events_of_version_2() -> Vec<Record> {
         let worker = || WorkerId("w".into());
         let charge = Charge { model: "m".into(), backend: "b".into(), usage: Usage::default(), cost_nanos: 1, busy_ms: 2 };
         let mut records = events_of_version_1();
@@ -196,6 +207,7 @@ pub(super) mod tests {
             size: 11,
             idempotency_key: Some("once".into()),
             fingerprint: Some(u64::MAX),
+            batch: None,
             metadata: BTreeMap::from([("team".to_owned(), "é".to_owned())]),
             tags: vec!["t".to_owned()],
             decision: Arc::new(Decision { rule: "r".into(), reason: "why".into(), config: "1".into() }),
@@ -250,7 +262,12 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn version_2_reads_and_is_written_as_ever() {
+    fn version_2_is_read_as_ever() {
+        assert_eq!(read(VERSION_2), events_of_version_2());
+    }
+
+    #[test]
+    fn version_3_reads_and_is_written_as_ever() {
         let mut written = String::new();
         for record in &every_event() {
             let mut frame = Vec::new();
@@ -259,23 +276,23 @@ pub(super) mod tests {
             written.extend(frame.iter().map(|b| format!("{b:02x}")));
             written.push('\n');
         }
-        assert_eq!(read(VERSION_2), every_event());
-        // When version 3 comes, this comparison goes and the reading above stays.
-        assert!(written == VERSION_2, "the bytes of version 2 have changed; logs in use hold the old ones");
+        assert_eq!(read(VERSION_3), every_event());
+        // When version 4 comes, this comparison goes and the reading above stays.
+        assert!(written == VERSION_3, "the bytes of version 3 have changed; logs in use hold the old ones");
     }
 
     #[test]
     fn each_kind_of_event_has_a_sample() {
         let names: BTreeMap<_, _> = every_event().iter().map(|r| (r.envelope.event.name(), ())).collect();
-        assert_eq!(names.len(), 14);
+        assert_eq!(names.len(), 15);
     }
 
     #[test]
     fn a_newer_version_is_refused_even_when_it_is_not_understood() {
         let newer = payload(r#"{"seq":1,"at":1,"v":99,"job":"x","event":"of the future"}"#, b"");
         assert_eq!(decode(Seq(1), &newer).unwrap_err(), Unreadable::Newer { found: 99 });
-        let known = payload(r#"{"seq":1,"at":1,"v":3,"job":"01890000-0000-7000-8000-000000000001","event":"expired"}"#, b"");
-        assert_eq!(decode(Seq(1), &known).unwrap_err(), Unreadable::Newer { found: 3 });
+        let known = payload(r#"{"seq":1,"at":1,"v":4,"job":"01890000-0000-7000-8000-000000000001","event":"expired"}"#, b"");
+        assert_eq!(decode(Seq(1), &known).unwrap_err(), Unreadable::Newer { found: 4 });
     }
 
     #[test]

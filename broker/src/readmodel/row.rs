@@ -21,6 +21,8 @@ pub(super) struct Row<'a> {
     class: Option<Cow<'a, str>>,
     #[serde(rename = "k", borrow, default, skip_serializing_if = "Option::is_none")]
     key: Option<Cow<'a, str>>,
+    #[serde(rename = "b", borrow, default, skip_serializing_if = "Option::is_none")]
+    batch: Option<Cow<'a, str>>,
     #[serde(rename = "t", default, skip_serializing_if = "nothing")]
     tags: Cow<'a, [String]>,
     #[serde(rename = "a")]
@@ -37,14 +39,15 @@ impl<'a> Row<'a> {
             model: (&**job.target_name()).into(),
             class: job.spec.labels.class.as_deref().map(Into::into),
             key: job.spec.labels.key.as_deref().map(Into::into),
+            batch: job.spec.batch.as_deref().map(|line| (&*line.id).into()),
             tags: (&job.spec.tags).into(),
             submitted_at: job.submitted_at,
             history: (&job.history).into(),
         }
     }
 
-    /// Says that a job no longer rests.
-    pub(super) fn revived(id: JobId) -> Self {
+    /// Says that a job is no longer among those that rest.
+    pub(super) fn gone(id: JobId) -> Self {
         let (none, history) = (Cow::Borrowed(""), Cow::Borrowed(&[][..]));
         Self {
             id,
@@ -52,6 +55,7 @@ impl<'a> Row<'a> {
             model: none,
             class: None,
             key: None,
+            batch: None,
             tags: Cow::Borrowed(&[]),
             submitted_at: Timestamp::default(),
             history,
@@ -68,6 +72,7 @@ impl<'a> Row<'a> {
             && is(&filter.class, self.class.as_deref())
             && is(&filter.key, self.key.as_deref())
             && is(&filter.model, Some(&self.model))
+            && is(&filter.batch, self.batch.as_deref())
             && filter.tag.as_ref().is_none_or(|tag| self.tags.contains(tag))
             && filter.since.is_none_or(|since| self.submitted_at >= since)
             && filter.until.is_none_or(|until| self.submitted_at < until)

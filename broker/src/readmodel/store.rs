@@ -31,8 +31,8 @@ pub struct Update {
     pub failed: bool,
     /// The job, when the event laid it to rest.
     pub rests: Option<Arc<Job>>,
-    /// A job that no longer rests, because a person has given it new attempts.
-    pub revived: Option<JobId>,
+    /// A job that no longer rests, because a person has given it new attempts, or that is deleted.
+    pub gone: Option<JobId>,
 }
 
 /// How opening went.
@@ -66,6 +66,7 @@ pub struct Filter {
     pub key: Option<String>,
     pub tag: Option<String>,
     pub model: Option<String>,
+    pub batch: Option<String>,
     pub since: Option<Timestamp>,
     pub until: Option<Timestamp>,
 }
@@ -178,8 +179,8 @@ impl ReadModel {
                     };
                     usage::add(cell, &usage::sums_of(charge, update.failed));
                 }
-                if let Some(id) = update.revived {
-                    pages.add(&self.db, &mut batch, id, &Row::revived(id))?;
+                if let Some(id) = update.gone {
+                    pages.add(&self.db, &mut batch, id, &Row::gone(id))?;
                 }
                 if let Some(job) = &update.rests {
                     pages.add(&self.db, &mut batch, job.id, &Row::of(job))?;
@@ -256,6 +257,28 @@ impl ReadModel {
                 }
             }
             Ok(jobs)
+        })
+    }
+
+    /// The ids of jobs at rest from this one to that, both included, in order.
+    ///
+    /// # Errors
+    /// When sled fails, or a row is damaged.
+    pub fn ids(&self, from: JobId, to: JobId) -> Result<Vec<JobId>, Error> {
+        guarded(|| {
+            let last = [page::moment(to).as_slice(), &[0xFF; 3]].concat();
+            let mut rest = self.db.range(page::moment(from).as_slice()..last.as_slice()).peekable();
+            let mut ids = Vec::new();
+            while let Some(entry) = rest.next() {
+                let (key, page) = entry?;
+                let mut pages = vec![page];
+                while let Some(Ok(more)) = rest.next_if(|more| more.as_ref().is_ok_and(|(k, _)| k[..7] == key[..7])) {
+                    pages.push(more.1);
+                }
+                let rows = page::rows(pages.iter().map(|page| &**page))?;
+                ids.extend(rows.range(from..=to).map(|(id, _)| *id));
+            }
+            Ok(ids)
         })
     }
 

@@ -41,7 +41,7 @@ fn update(seq: u64) -> Update {
         charge: Some((charge, labels)),
         failed: seq.is_multiple_of(3),
         rests: events(seq, key).iter().fold(None, |job, e| Some(apply(job, e).unwrap())).map(Arc::new),
-        revived: None,
+        gone: None,
     }
 }
 
@@ -101,7 +101,7 @@ fn a_page_that_is_full_is_followed_by_another_and_the_last_word_counts() {
     assert_eq!(model.list(&all, None, 1_000).unwrap().len(), 60);
     let id = JobId(uuid::Uuid::from_u128(7));
     assert_eq!(model.job(id).unwrap().map(|job| job.id), Some(id));
-    let gone = Update { seq: Seq(9_999), at: Timestamp(1), charge: None, failed: false, rests: None, revived: Some(id) };
+    let gone = Update { seq: Seq(9_999), at: Timestamp(1), charge: None, failed: false, rests: None, gone: Some(id) };
     model.apply(&[gone], Seq(1)).unwrap();
     assert_eq!((model.job(id).unwrap(), model.list(&all, None, 1_000).unwrap().len()), (None, 59));
     let page = model.list(&all, Some(JobId(uuid::Uuid::from_u128(9))), 5).unwrap();
@@ -148,4 +148,15 @@ fn old_jobs_are_forgotten_with_their_keys_and_usage_stays() {
     let left = |kind: u8| model.dump().unwrap().iter().filter(|(key, _)| key[0] == kind).count();
     assert_eq!((left(b'j'), left(b'i')), (4, 4));
     assert_eq!(model.usage(Timestamp(0), Timestamp(100), &[]).unwrap()[0].attempts, 9);
+}
+
+#[test]
+fn ids_at_rest_are_found_by_their_range() {
+    let dir = tempfile::tempdir().unwrap();
+    let (model, _) = open(dir.path(), 0);
+    model.apply(&(1..=50).map(update).collect::<Vec<_>>(), Seq(51)).unwrap();
+    let id = |n: u128| JobId(uuid::Uuid::from_u128(n));
+    let found = model.ids(id(7), id(12)).unwrap();
+    assert_eq!(found, (7..=12).map(id).collect::<Vec<_>>());
+    assert!(model.ids(id(1 << 100), id(1 << 101)).unwrap().is_empty());
 }

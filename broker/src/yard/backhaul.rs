@@ -1,6 +1,7 @@
 //! Attempts at one model server, as the configuration describes it.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,9 +17,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::account::account;
 use super::{Env, Error, wall_clock};
-use crate::config::hours::{next_change, open_at};
 use crate::config::prices::cost_nanos;
 use crate::config::{Adapter, Backend, Leave, Prices};
+use crate::core::hours::{next_change, open_at};
 
 #[derive(Debug)]
 pub(super) struct Backhaul {
@@ -27,6 +28,8 @@ pub(super) struct Backhaul {
     backend: Backend,
     prices: Prices,
     account: Option<Account>,
+    /// What loaded models were loaded with, when the server was last asked.
+    contexts: Mutex<HashMap<Arc<str>, u32>>,
 }
 
 impl Backhaul {
@@ -43,7 +46,7 @@ impl Backhaul {
         endpoint.drain_on_cancel = backend.on_leave == Leave::Drain;
         let client = adapter::client(backend.timeouts.connect).map_err(|e| wrong(e.to_string()))?;
         let account = account(backend, endpoint.api_key.as_ref().map(|key| key.0.as_str()), worker);
-        Ok(Self { client, endpoint, backend: backend.clone(), prices: prices.clone(), account })
+        Ok(Self { client, endpoint, backend: backend.clone(), prices: prices.clone(), account, contexts: Mutex::default() })
     }
 
     /// Whose limits it shares, where it has any.
@@ -55,17 +58,18 @@ impl Backhaul {
     pub(super) async fn models(&self, known: &[ModelInfo]) -> Result<Vec<ModelInfo>, String> {
         if !self.backend.models.is_empty() {
             let told = |m: &crate::config::Model| ModelInfo {
-                name: m.name.clone(),
-                digest: None,
-                loaded: false,
                 context: m.context,
                 images: m.images,
                 tools: m.tools,
                 embedding: m.embedding,
+                ..ModelInfo::named(&m.name)
             };
             return Ok(self.backend.models.iter().map(told).collect());
         }
-        adapter::list_models(&self.client, &self.endpoint, known).await.map_err(|failure| failure.message)
+        let models = adapter::list_models(&self.client, &self.endpoint, known).await.map_err(|failure| failure.message)?;
+        let context = |m: &ModelInfo| Some((m.name.clone(), m.memory.as_ref()?.context?));
+        *self.contexts.lock().unwrap_or_else(PoisonError::into_inner) = models.iter().filter_map(context).collect();
+        Ok(models)
     }
 }
 
@@ -88,6 +92,8 @@ impl Executor for Backhaul {
                 prefix,
                 id: format!("{}-{}", if offer.kind == Kind::Completion { "cmpl" } else { "chatcmpl" }, offer.job.0.simple()),
                 created: wall_clock().0 / 1000,
+                num_ctx: self.backend.num_ctx,
+                loaded_context: self.contexts.lock().unwrap_or_else(PoisonError::into_inner).get(model).copied(),
             };
             let mut each = |chunk: Chunk| on_chunk(chunk.data);
             adapter::drive(&self.client, &self.endpoint, &call, &mut each, cancel).await

@@ -298,6 +298,9 @@ fn card_of(member: &Member) -> BackendCard {
         images: info.images,
         tools: info.tools,
         embedding: info.embedding,
+        thinking: info.thinking,
+        about: info.about.clone(),
+        memory: info.memory.clone(),
     };
     BackendCard {
         name: backend.name.clone(),
@@ -313,6 +316,7 @@ fn card_of(member: &Member) -> BackendCard {
         // As exact as people read it; more would make every look a change.
         tokens_per_second: health.tokens_per_second.map(|rate| (rate * 10.0).round() / 10.0),
         discovered: member.discovered,
+        num_ctx: backend.num_ctx,
         models: member.models.iter().map(model).collect(),
     }
 }

@@ -32,13 +32,17 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use outpost::Outpost;
 
+use crate::batch::Batches;
 use crate::blobs::Blobs;
 use crate::config::{self, Config, Durability, ShimLeave, Transport};
 use crate::engine::{self, OutputHub};
+use crate::files::Files;
 use crate::fleet::{self, Known, Registry};
-use crate::http::{self, App, LiveConfig};
+use crate::hooks::Hooks;
+use crate::http::{self, App, AppLines, LiveConfig};
 use crate::log::{self, EventLog, FileLog};
 use crate::readmodel::{self, ReadModel};
+use crate::schedules::{Recurring, Schedules};
 use crew::Crew;
 use link::BrokerLink;
 
@@ -119,6 +123,10 @@ impl Yard {
             tracing::warn!(%why, "the read model is rebuilt from the event log");
         }
         let blobs = Blobs::open(&dir.join("blobs")).map_err(|source| Error::Data { dir: dir.join("blobs"), source })?;
+        let files =
+            Files::open(&dir.join("files"), config.files.limits()).map_err(|source| Error::Data { dir: dir.join("files"), source })?;
+        let batches = Batches::open(&dir.join("batches"), files.clone(), config.batch.options(&config.limits, &config.queue), wall_clock)
+            .map_err(|source| Error::Data { dir: dir.join("batches"), source })?;
         let projector = readmodel::spawn(read_model.clone()).map_err(Error::Thread)?;
         let hub = Arc::new(OutputHub::default());
         let ((crew, link), own_workers) = match config.transport() {
@@ -145,6 +153,10 @@ impl Yard {
             own_workers,
         };
         let (handle, task) = engine::start(parts, options, end, incoming)?;
+        let hooks_dir = dir.join("hooks");
+        let (hooks, telling) = Hooks::open(&hooks_dir, config.webhooks.settings(&env)?, wall_clock)
+            .map_err(|source| Error::Data { dir: hooks_dir, source })?;
+        let (schedules, recurring) = Schedules::new(dir.join("schedules.json"), recurring(&config), wall_clock);
         let (discovered_now, discovered) = watch::channel(false);
         let app = Arc::new(App {
             engine: handle,
@@ -152,9 +164,14 @@ impl Yard {
             reader,
             readmodel: read_model,
             blobs,
+            hooks,
+            schedules,
             live: RwLock::new(Arc::new(live_config(&config, env)?)),
             clock: wall_clock,
             max_body: config.limits.body,
+            files,
+            max_file: config.files.max_file,
+            batches,
             started: wall_clock(),
             draining: AtomicBool::new(false),
             discovered,
@@ -165,7 +182,10 @@ impl Yard {
         if let Some(crew) = &crew {
             crew.configure(&config, env)?;
         }
+        app.batches.start(app.engine.clone(), Arc::new(AppLines::new(&app)));
         upkeep::spawn(&app, config.log.retain);
+        recurring.start(Arc::new(http::Recurrences(Arc::downgrade(&app))));
+        telling.start(Arc::new(http::Jobs(Arc::downgrade(&app))));
         Ok(Self { app, crew, reached, _following: following, engine: task, config, env })
     }
 
@@ -188,6 +208,7 @@ impl Yard {
     /// When a secret or a URL in it is wrong; then the old one stays in force as a whole.
     pub fn reload(&mut self, mut config: Config) -> Result<(), Error> {
         let live = live_config(&config, self.env)?;
+        let webhooks = config.webhooks.settings(&self.env)?;
         let waits = self.keep_what_is_built_in(&mut config);
         if !waits.is_empty() {
             tracing::warn!("changed in the configuration, and in force after a restart: {}", waits.join(", "));
@@ -198,6 +219,8 @@ impl Yard {
             tracing::warn!("a broker that had no `backends` of its own at its start serves them after a restart");
         }
         self.app.engine.configure(config.policy(), config.schedule());
+        self.app.hooks.configure(webhooks);
+        self.app.schedules.configure(recurring(&config));
         self.app.update(|now| {
             let (models, attempt_timeout_ms) = (std::mem::take(&mut now.catalog.models), now.attempt_timeout_ms);
             *now = LiveConfig { attempt_timeout_ms, ..live };
@@ -209,12 +232,15 @@ impl Yard {
 
     /// Answers with the names of what it took back.
     fn keep_what_is_built_in(&self, config: &mut Config) -> Vec<&'static str> {
-        let Config { listen, data, log, limits, lease, .. } = &self.config;
+        let Config { listen, data, log, limits, files, batch, lease, .. } = &self.config;
         let kept = [
             ("listen", keep(listen, &mut config.listen)),
             ("data", keep(data, &mut config.data)),
             ("log", keep(log, &mut config.log)),
             ("limits", keep(limits, &mut config.limits)),
+            ("files", keep(files, &mut config.files)),
+            ("batch.max_running", keep(&batch.max_running, &mut config.batch.max_running)),
+            ("batch.lines_ahead", keep(&batch.lines_ahead, &mut config.batch.lines_ahead)),
             // Workers extend as often as they were told at the start: with a shorter lease they would lose their attempts.
             ("lease", keep(lease, &mut config.lease)),
         ];
@@ -235,6 +261,7 @@ impl Yard {
             header_bytes: usize::try_from(bounds.header).unwrap_or(usize::MAX),
             header_timeout: bounds.header_timeout,
             body_timeout: bounds.body_timeout,
+            write_timeout: bounds.write_timeout,
         };
         http::serve(self.app.clone(), listener, limits, LINGER, stop)
     }
@@ -244,6 +271,7 @@ impl Yard {
     pub async fn drain(&self) {
         tracing::info!("stopping: no new jobs; running attempts have {:?}", self.config.drain_timeout);
         self.app.draining.store(true, Ordering::Relaxed);
+        self.app.batches.drain();
         self.app.engine.drain();
         if let Some(crew) = &self.crew {
             crew.stop();
@@ -255,9 +283,12 @@ impl Yard {
     /// connections can end after this.
     pub async fn close(self) {
         let Self { app, crew, engine, .. } = self;
+        let batches = app.batches.clone();
         app.engine.stop();
         drop((app, crew));
         let _ = engine.await;
+        // What their lines have come to is written, as far as it is known.
+        batches.close().await;
     }
 }
 
@@ -267,11 +298,21 @@ impl Yard {
 /// When a secret cannot be found or a URL is none.
 pub fn check(config: &Config, env: Env) -> Result<(), Error> {
     live_config(config, env)?;
+    config.webhooks.settings(&env)?;
     if let Some(nats) = &config.nats {
         nats.login(&env)?;
     }
     let worker = config.worker_id(&machine(env));
     config.backends.iter().try_for_each(|backend| backhaul::Backhaul::new(backend, &config.prices, &worker, env).map(drop))
+}
+
+/// What recurs. A request that has gone since the file was checked is told, and does not recur.
+fn recurring(config: &Config) -> Vec<Recurring> {
+    let read = |schedule: &config::Schedule| {
+        let told = |why: &String| tracing::warn!(schedule = %schedule.name, why, "a schedule has no request");
+        schedule.recurring().inspect_err(told).ok()
+    };
+    config.schedules.iter().filter_map(read).collect()
 }
 
 /// What this machine is called.
@@ -308,6 +349,8 @@ fn live_config(config: &Config, env: Env) -> Result<LiveConfig, config::Error> {
         attempt_timeout_ms: 0,
         hold: config.shim.hold,
         keep_alive: config.shim.keep_alive,
+        retry_within: config.shim.retry_within,
         keep_on_leave: config.shim.on_leave == ShimLeave::Keep,
+        cors: config.cors.clone(),
     })
 }

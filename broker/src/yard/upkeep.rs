@@ -14,6 +14,8 @@ const FIRST: Duration = Duration::from_secs(10);
 const EVERY: Duration = Duration::from_secs(600);
 /// A file without a job may belong to one that is just being submitted.
 const YOUNG: Duration = Duration::from_secs(600);
+/// How long it is kept at the least how a webhook was delivered.
+const TOLD: Duration = Duration::from_secs(7 * 86_400);
 
 /// Runs until the broker closes.
 pub(super) fn spawn(app: &Arc<App>, retain: Option<Duration>) {
@@ -35,12 +37,19 @@ async fn round(app: &Weak<App>, retain: Option<Duration>) -> bool {
     let Some(app) = app.upgrade() else { return false };
     let live = app.engine.clone();
     let (model, reader, blobs) = (app.readmodel.clone(), app.reader.clone(), app.blobs.clone());
+    let (batches, hooks) = (app.batches.clone(), app.hooks.clone());
     drop(app);
     let runtime = tokio::runtime::Handle::current();
     let done = tokio::task::spawn_blocking(move || -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        if let Some(retain) = retain {
-            let now = wall_clock();
-            let before = Timestamp(now.0.saturating_sub(u64::try_from(retain.as_millis()).unwrap_or(u64::MAX)));
+        let now = wall_clock();
+        let before = retain.map(|retain| Timestamp(now.0.saturating_sub(u64::try_from(retain.as_millis()).unwrap_or(u64::MAX))));
+        let (expired, forgotten) = batches.tidy(before);
+        if expired + forgotten > 0 {
+            tracing::info!(files = expired, batches = forgotten, "files that have expired and old batches are gone");
+        }
+        if let Some(before) = before {
+            // A batch that is not over looks up its lines there after a restart.
+            let before = batches.oldest_open().map_or(before, |oldest| oldest.min(before));
             // Rows first: their events say which idempotency keys go with them.
             let forgotten = model.forget(before)?;
             if forgotten > 0 {
@@ -50,6 +59,7 @@ async fn round(app: &Weak<App>, retain: Option<Duration>) -> bool {
         }
         let known = |job: JobId| runtime.block_on(live.get(job)).is_some() || !matches!(model.job(job), Ok(None));
         blobs.sweep(SystemTime::now() - YOUNG, &known)?;
+        hooks.sweep(SystemTime::now() - TOLD, &known)?;
         Ok(())
     });
     match done.await {

@@ -53,6 +53,7 @@ fn begin(envelope: &Envelope) -> Result<Job, IllegalEvent> {
         | Event::Cancelled { .. }
         | Event::Expired
         | Event::Parked { .. }
+        | Event::Deleted
         | Event::Accounted { .. }
         | Event::WorkerJoined { .. }
         | Event::WorkerLeft { .. } => {
@@ -158,6 +159,8 @@ pub fn fold(job: &mut Job, envelope: &Envelope) -> Result<(), IllegalEvent> {
             }
             _ => return Err(illegal(state)),
         },
+        Event::Deleted if job.state.is_at_rest() && !job.is_deleted() => job.state = State::Ended(Outcome::Deleted),
+        Event::Deleted => return Err(illegal(state)),
         Event::Accounted { token, worker, .. } => accounted(job, *token, worker.as_ref()),
     }
     job.history.push(envelope.seq);

@@ -96,6 +96,7 @@ impl<'de> Deserialize<'de> for Envelope {
             "cancelled" => Event::Cancelled { why: need(flat.why, "why")? },
             "expired" => Event::Expired,
             "parked" => Event::Parked { failure: need(flat.failure, "failure")? },
+            "deleted" => Event::Deleted,
             "accounted" => Event::Accounted {
                 token: token()?,
                 worker: flat.worker,

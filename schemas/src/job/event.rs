@@ -11,8 +11,8 @@ use crate::{Charge, Failure, JobId, Seq, Timestamp, Token, WorkerId};
 /// a new version, though it changes none of the others: a program that does not know it must say that the log is newer, and
 /// not that it is damaged.
 ///
-/// 2 added `WorkerJoined`, `WorkerLeft`, and the worker of `Accounted`.
-pub const SCHEMA_VERSION: u16 = 2;
+/// 2 added `WorkerJoined`, `WorkerLeft`, and the worker of `Accounted`; 3 added `Deleted`.
+pub const SCHEMA_VERSION: u16 = 3;
 
 /// An event with its wrapper.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -102,6 +102,8 @@ pub enum Event {
     Parked {
         failure: Failure,
     },
+    /// Somebody wants a job at rest to be forgotten: nobody is shown it any more. What it used stays billed.
+    Deleted,
     /// An attempt that no longer holds the lease has ended: billed, and nothing else changes.
     /// It names its own labels because the job may be long forgotten.
     Accounted {
@@ -145,6 +147,7 @@ impl Event {
             Self::Cancelled { .. } => "cancelled",
             Self::Expired => "expired",
             Self::Parked { .. } => "parked",
+            Self::Deleted => "deleted",
             Self::Accounted { .. } => "accounted",
             Self::WorkerJoined { .. } => "worker_joined",
             Self::WorkerLeft { .. } => "worker_left",
@@ -166,6 +169,7 @@ impl Event {
             | Self::Cancelled { .. }
             | Self::Expired
             | Self::Parked { .. }
+            | Self::Deleted
             | Self::Accounted { .. } => true,
             Self::WorkerJoined { .. } | Self::WorkerLeft { .. } => false,
         }
@@ -186,6 +190,7 @@ impl Event {
             | Self::Cancelled { .. }
             | Self::Expired
             | Self::Parked { .. }
+            | Self::Deleted
             | Self::WorkerJoined { .. }
             | Self::WorkerLeft { .. } => None,
         }

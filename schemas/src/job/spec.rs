@@ -53,6 +53,15 @@ pub struct Decision {
     pub config: Arc<str>,
 }
 
+/// Which line of a batch a job is.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BatchLine {
+    /// The batch's id.
+    pub id: Arc<str>,
+    /// From 1, as its input file has it.
+    pub line: u32,
+}
+
 /// Everything about a job that never changes, except its body, which stays in the log.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Spec {
@@ -95,6 +104,9 @@ pub struct Spec {
     /// Hash of the request that the idempotency key was first used with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<u64>,
+    /// Boxed, because most jobs are of none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<Box<BatchLine>>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -31,9 +31,18 @@ pub struct Past {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Outcome {
-    Completed { seq: Seq, charge: Box<Charge>, finish: Option<Arc<str>>, body: BodyAt },
-    Cancelled { why: Arc<str> },
+    Completed {
+        seq: Seq,
+        charge: Box<Charge>,
+        finish: Option<Arc<str>>,
+        body: BodyAt,
+    },
+    Cancelled {
+        why: Arc<str>,
+    },
     Expired,
+    /// However it had ended, nobody is shown it any more.
+    Deleted,
 }
 
 /// Where a job is in its life.
@@ -56,7 +65,7 @@ pub enum State {
 }
 
 impl State {
-    /// Every name that a state has.
+    /// Every name that the state of a job has that anybody is shown.
     pub const NAMES: [&str; 7] = ["queued", "deferred", "running", "parked", "completed", "cancelled", "expired"];
 
     #[must_use]
@@ -69,6 +78,7 @@ impl State {
             Self::Ended(Outcome::Completed { .. }) => "completed",
             Self::Ended(Outcome::Cancelled { .. }) => "cancelled",
             Self::Ended(Outcome::Expired) => "expired",
+            Self::Ended(Outcome::Deleted) => "deleted",
         }
     }
 
@@ -163,6 +173,12 @@ impl Job {
     #[must_use]
     pub fn is_kept(&self, token: Token) -> bool {
         self.checkpoint.as_deref().is_some_and(|kept| kept.parts.iter().any(|part| part.token == token))
+    }
+
+    /// Whether it is to be shown to nobody.
+    #[must_use]
+    pub fn is_deleted(&self) -> bool {
+        matches!(self.state, State::Ended(Outcome::Deleted))
     }
 
     #[must_use]

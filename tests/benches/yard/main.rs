@@ -27,6 +27,7 @@
 //! Each file in `measure` is one measurement and says what its bar is on.
 
 mod bare;
+mod batches;
 mod broker;
 mod child;
 mod fleet;

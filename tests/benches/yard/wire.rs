@@ -155,9 +155,18 @@ pub(crate) fn post(path: &str, body: &[u8]) -> Vec<u8> {
 
 /// One request on a connection of its own, for what is not measured; what answers has a length.
 pub(crate) fn ask(addr: SocketAddr, method: &str, path: &str, body: &str) -> anyhow::Result<(u16, String)> {
+    let length = body.len();
+    exchange(
+        addr,
+        format!("{method} {path} HTTP/1.1\r\nhost: bench\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}").as_bytes(),
+    )
+}
+
+/// The same for a whole request as it goes over the wire.
+pub(crate) fn exchange(addr: SocketAddr, request: &[u8]) -> anyhow::Result<(u16, String)> {
     let mut socket = std::net::TcpStream::connect(addr)?;
     socket.set_read_timeout(Some(Duration::from_secs(120)))?;
-    write!(socket, "{method} {path} HTTP/1.1\r\nhost: bench\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len())?;
+    socket.write_all(request)?;
     let (mut reply, mut some) = (Vec::new(), [0; 16 * 1024]);
     loop {
         if let Some((status, length, left)) = head(&reply)? {

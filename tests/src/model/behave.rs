@@ -9,7 +9,7 @@ use hyper::Response;
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use super::openai::{chunk, json_reply, send_tokens, usage, whole};
+use super::openai::{chunk, json_reply, send_tokens, tool_call, tool_call_chunks, usage, whole};
 use super::{Seen, State, Stay};
 
 /// How a request is answered that is answered well.
@@ -48,8 +48,14 @@ pub enum Behaviour {
     CutAfter(usize),
     /// Bytes that are no reply.
     Garbage,
+    /// These bytes, in one piece.
+    Verbatim(String),
     /// Output without end, as fast as it is taken.
     Flood,
+    /// A call of the first tool that is offered.
+    CallTool,
+    /// As the prompt says.
+    AsPrompted,
 }
 
 impl Behaviour {
@@ -131,11 +137,28 @@ impl Visit {
 
     pub(super) async fn behave(mut self, behaviour: Behaviour, seen: Seen) -> Response<Body> {
         let streamed = seen.body["stream"] == true;
+        let behaviour = if matches!(behaviour, Behaviour::AsPrompted) { Behaviour::prompted(&seen) } else { behaviour };
         match behaviour {
+            Behaviour::AsPrompted => unreachable!("a prompt says what it does"),
+            Behaviour::CallTool if streamed => stream(async move |to| {
+                for chunk in tool_call_chunks(&seen) {
+                    let _ = to.send(Ok(chunk)).await;
+                }
+                self.end();
+                let _ = to.send(Ok("data: [DONE]\n\n".into())).await;
+            }),
+            Behaviour::CallTool => {
+                self.end();
+                json_reply(200, &tool_call(&seen))
+            }
             Behaviour::Refuse(status, headers) => {
                 self.end();
-                let mut response =
-                    json_reply(status, &json!({"error": {"message": "told to refuse", "type": "server_error", "code": null}}));
+                let error = if seen.is_ollama() {
+                    json!({"error": "told to refuse"})
+                } else {
+                    json!({"error": {"message": "told to refuse", "type": "server_error", "code": null}})
+                };
+                let mut response = json_reply(status, &error);
                 for (name, value) in headers {
                     response.headers_mut().insert(name, value.parse().unwrap());
                 }
@@ -178,6 +201,13 @@ impl Visit {
                 response.headers_mut().insert("content-type", "text/event-stream".parse().unwrap());
                 response
             }
+            Behaviour::Verbatim(text) => {
+                self.end();
+                let kind = if text.starts_with("data:") { "text/event-stream" } else { "application/json" };
+                let mut response = Response::new(Body::from(text));
+                response.headers_mut().insert("content-type", kind.parse().unwrap());
+                response
+            }
             Behaviour::Flood => stream(async move |to| {
                 let text = "flood ".repeat(20);
                 while to.send(Ok(chunk(&seen, &json!({"content": text}), None))).await.is_ok() {}
@@ -199,7 +229,13 @@ impl Visit {
                 if n > 0 && !how.gap.is_zero() {
                     tokio::time::sleep(how.gap).await;
                 }
-                send_tokens(&seen, n..n + 1, &to).await;
+                if !send_tokens(&seen, n..n + 1, &to).await {
+                    return;
+                }
+            }
+            if seen.is_ollama() {
+                let _ = to.send(Ok(super::ollama::line(&seen, &json!({}), Some("stop"), how.tokens))).await;
+                return;
             }
             let _ = to.send(Ok(chunk(&seen, &json!({}), Some("stop")))).await;
             if seen.body["stream_options"]["include_usage"] == true {
@@ -212,8 +248,13 @@ impl Visit {
             () = work => {}
             () = to.closed() => return,
         }
+        if to.is_closed() {
+            return;
+        }
         self.end();
-        let _ = to.send(Ok("data: [DONE]\n\n".into())).await;
+        if !seen.is_ollama() {
+            let _ = to.send(Ok("data: [DONE]\n\n".into())).await;
+        }
     }
 }
 

@@ -1,7 +1,10 @@
 //! A model server that does as it is told and remembers what it was asked.
 
 mod behave;
+mod ollama;
 mod openai;
+mod prompted;
+mod scripted;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::convert::Infallible;
@@ -26,6 +29,7 @@ use self::openai::json_reply;
 use crate::until;
 
 pub use self::behave::{Answer, Behaviour};
+pub use self::scripted::{Asked, Scripted, ScriptedModel};
 
 /// What a server does with a request for which it has no slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,6 +50,11 @@ pub struct Seen {
 }
 
 impl Seen {
+    /// By its path: it speaks Ollama's dialect to those who do.
+    fn is_ollama(&self) -> bool {
+        self.path.starts_with("/api/")
+    }
+
     /// A request that ends with the beginning of its reply asks for the rest of it.
     fn go_on(&mut self) {
         let Some([.., question, said]) = self.body["messages"].as_array().map(Vec::as_slice) else { return };
@@ -192,10 +201,21 @@ impl FakeModel {
         self.state.gate.add_permits(requests);
     }
 
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
     /// An entry of the configuration's `backends`, with more of its fields.
     #[must_use]
     pub fn backend(&self, name: &str, more: &str) -> String {
         format!("  - {{name: {name}, adapter: openai, url: \"http://{}\", {more}}}\n", self.address)
+    }
+
+    /// The same, where Ollama's dialect is spoken to it.
+    #[must_use]
+    pub fn ollama_backend(&self, name: &str, more: &str) -> String {
+        self.backend(name, more).replacen("adapter: openai", "adapter: ollama", 1)
     }
 
     #[must_use]
@@ -255,8 +275,14 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
         let list: Vec<Value> = state.models.iter().map(|m| json!({"id": m, "object": "model"})).collect();
         return Ok(json_reply(200, &json!({"object": "list", "data": list})));
     }
+    if let Some(rest) = path.strip_prefix("/told/") {
+        return Ok(prompted::told(&state, rest));
+    }
     let Ok(body) = request.into_body().collect().await else { return Ok(json_reply(400, &json!({}))) };
     let body: Value = serde_json::from_slice(&body.to_bytes()).unwrap_or_default();
+    if let Some(told) = ollama::about(&path, &state.models, &body) {
+        return Ok(told);
+    }
     let prompt = [body["messages"].as_array().and_then(|m| m.last()).map(|m| &m["content"]), body.get("prompt"), body.get("input")];
     let prompt = prompt.into_iter().flatten().find_map(Value::as_str).unwrap_or_default().to_owned();
     let mut seen = Seen { path, body, prompt, said: 0 };

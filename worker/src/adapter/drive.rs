@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use pullyard_schemas::{Failure, FailureKind, Usage};
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use reqwest::{Client, RequestBuilder, Response, Url};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::framing::{self, Framer};
 use super::resume::Said;
 use super::seam::Seam;
-use super::{Call, Chunk, Decoder, Dialect, Endpoint, Progress, Wire, failure};
+use super::{Call, Chunk, Decoder, Dialect, Endpoint, Progress, Wire, failure, ollama};
 use crate::end::{Broken, Finished};
 
 /// The API version that Anthropic's servers are asked for; they take any that they ever had.
@@ -67,6 +67,10 @@ pub async fn drive(
         Some(body) => &Call { body, ..call.clone() },
         None => call,
     };
+    if endpoint.dialect != Dialect::Ollama && ollama::is_load(call) {
+        on_chunk(ollama::loaded(call));
+        return Ok(Finished { usage: Usage::default(), finish: Some("stop".into()) });
+    }
     let wire = endpoint.dialect.request(call).map_err(Broken::before)?;
     let mut attempt = Attempt {
         endpoint,
@@ -171,7 +175,13 @@ impl Attempt<'_> {
 
     fn request(&self, client: &Client, wire: &Wire) -> RequestBuilder {
         let request = client.post(self.url.clone()).header(CONTENT_TYPE, "application/json").body(wire.body.clone());
-        authorized(request, self.endpoint)
+        let request = authorized(request, self.endpoint);
+        if wire.headers.is_empty() {
+            return request;
+        }
+        // These go in the place of ours.
+        let valid = |(name, value): &(&'static str, String)| Some((HeaderName::from_static(name), HeaderValue::from_str(value).ok()?));
+        request.headers(wire.headers.iter().filter_map(valid).collect())
     }
 
     async fn stream(&mut self, response: &mut Response, kind: framing::Kind, first: Instant) -> Result<(), Failure> {

@@ -11,6 +11,9 @@ use serde_json::Value;
 /// No server may hold a job longer than this with one `Retry-After`.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
+/// Characters of a server's own words that are kept.
+const MOST_WORDS: usize = 1000;
+
 /// An answer with a status that is no success.
 pub(super) fn of_status(status: u16, headers: &HeaderMap, body: &[u8]) -> Failure {
     let told = Told::read(body);
@@ -30,6 +33,8 @@ pub(super) fn garbage(what: &str) -> Failure {
 
 struct Told {
     message: String,
+    /// The message as the server worded it.
+    words: String,
     /// `type` and `code` together: servers put the telling word into either.
     kind: String,
 }
@@ -48,7 +53,8 @@ impl Told {
             .or_else(|| text("detail"))
             .unwrap_or_else(|| String::from_utf8_lossy(&body[..body.len().min(2000)]).trim().to_owned());
         let kind = format!("{} {}", text("type").unwrap_or_default(), text("code").unwrap_or_default());
-        Self { message: short(&message), kind }
+        let words = message.trim().chars().take(MOST_WORDS).collect();
+        Self { message: short(&message), words, kind }
     }
 
     fn failure(self, status: Option<u16>) -> Failure {
@@ -98,7 +104,8 @@ impl Told {
             Some(status) if self.message.is_empty() => format!("answered with status {status}"),
             Some(_) | None => format!("says: {}", self.message),
         };
-        Failure { kind, message, status, retry_after_ms: None }
+        let words = (!self.words.is_empty()).then_some(self.words);
+        Failure { kind, message, status, retry_after_ms: None, words }
     }
 }
 

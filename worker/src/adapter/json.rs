@@ -13,7 +13,7 @@ pub(super) struct Fields<'a>(pub(super) Vec<(Cow<'a, str>, &'a [u8])>);
 
 /// Pullyard's own fields; a model server that is strict would refuse them. Under `anthropic` and `ollama` is what only such a
 /// server takes, and under `pullyard` what an API of the broker keeps for itself.
-const OURS: [&str; 12] = [
+const OURS: [&str; 13] = [
     "class",
     "band",
     "scope",
@@ -23,6 +23,7 @@ const OURS: [&str; 12] = [
     "on_interrupt",
     "tags",
     "timeout",
+    "webhook",
     "anthropic",
     "ollama",
     "pullyard",
@@ -46,6 +47,27 @@ impl<'a> Fields<'a> {
 
     pub(super) fn value(&self, name: &str) -> Result<Option<serde_json::Value>, Failure> {
         self.take(name)
+    }
+
+    /// What only an Ollama server takes.
+    pub(super) fn ollama(&self) -> Result<Self, Failure> {
+        match self.get("ollama") {
+            Some(raw) => split(raw).map(Self).ok_or_else(|| Failure::new(FailureKind::BadRequest, "`ollama` must be an object")),
+            None => Ok(Self(Vec::new())),
+        }
+    }
+
+    /// Refuses, at another server, what of it the answer's meaning depends on; the rest is tuning.
+    pub(super) fn refuse_ollama(&self) -> Result<(), Failure> {
+        const MEANT: [&str; 4] = ["template", "system", "images", "logprobs"];
+        let ollama = self.ollama()?;
+        match MEANT.into_iter().find(|name| ollama.get(name).is_some()) {
+            None => Ok(()),
+            Some(name) => {
+                let why = format!("`{name}` of a generation can only be honoured by an Ollama server, and this model is at another");
+                Err(Failure::new(FailureKind::BadRequest, why))
+            }
+        }
     }
 
     /// Whether a field is the operator's and not the model's. `metadata` is OpenAI's only together with `store`.

@@ -11,6 +11,7 @@ mod json;
 mod models;
 mod ollama;
 mod openai;
+mod plain;
 mod reply;
 mod resume;
 mod seam;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use pullyard_schemas::fleet::NumCtx;
 use pullyard_schemas::job::Kind;
 use pullyard_schemas::{Failure, Usage};
 use reqwest::Url;
@@ -171,6 +173,7 @@ impl Endpoint {
         failure.message = format!("backend `{}` {}", self.name, failure.message);
         for secret in [self.api_key.as_ref().map(|k| k.0.as_str()), self.base.password()].into_iter().flatten().filter(|s| !s.is_empty()) {
             failure.message = failure.message.replace(secret, "…");
+            failure.words = failure.words.map(|words| words.replace(secret, "…"));
         }
         failure
     }
@@ -210,6 +213,10 @@ pub struct Call {
     pub id: String,
     /// Seconds since 1970, where the server gives no time.
     pub created: u64,
+    /// What becomes of options that would make an Ollama server load the model anew.
+    pub num_ctx: NumCtx,
+    /// The context that the model is loaded with, where that is known.
+    pub loaded_context: Option<u32>,
 }
 
 /// A piece of output: one JSON object in OpenAI's shape, without line ends.
@@ -225,6 +232,8 @@ pub struct Chunk {
 struct Wire {
     body: Bytes,
     framing: framing::Kind,
+    /// Headers that the request itself asks for.
+    headers: Vec<(&'static str, String)>,
 }
 
 /// What a decoder has learned so far.

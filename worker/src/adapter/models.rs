@@ -4,15 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pullyard_schemas::Failure;
-use reqwest::{Client, Method, RequestBuilder};
-use serde_json::{Value, json};
+use pullyard_schemas::fleet::{About, Memory};
+use reqwest::{Client, RequestBuilder};
+use serde_json::Value;
 
 use super::drive::{authorized, connection};
 use super::{Dialect, Endpoint, failure};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 /// More models than this is not a model server.
-const MAX_MODELS: usize = 5_000;
+pub(super) const MAX_MODELS: usize = 5_000;
 const MAX_LIST: usize = 16 << 20;
 
 /// A model as its server describes it; `None` where it does not tell.
@@ -27,11 +28,29 @@ pub struct ModelInfo {
     pub images: Option<bool>,
     pub tools: Option<bool>,
     pub embedding: Option<bool>,
+    pub thinking: Option<bool>,
+    /// What clients show of it.
+    pub about: Option<Arc<About>>,
+    /// How it is in memory, where it is and the server tells.
+    pub memory: Option<Memory>,
 }
 
 impl ModelInfo {
-    fn named(name: &str) -> Self {
-        Self { name: name.into(), digest: None, loaded: false, context: None, images: None, tools: None, embedding: None }
+    /// A model of which nothing is known but its name.
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        Self {
+            name: name.into(),
+            digest: None,
+            loaded: false,
+            context: None,
+            images: None,
+            tools: None,
+            embedding: None,
+            thinking: None,
+            about: None,
+            memory: None,
+        }
     }
 }
 
@@ -41,7 +60,7 @@ impl ModelInfo {
 /// When the server cannot be reached or does not answer with a list.
 pub async fn list_models(client: &Client, endpoint: &Endpoint, known: &[ModelInfo]) -> Result<Vec<ModelInfo>, Failure> {
     match endpoint.dialect {
-        Dialect::Ollama => ollama(client, endpoint, known).await,
+        Dialect::Ollama => super::ollama::models::list(client, endpoint, known).await,
         Dialect::OpenAi(_) => {
             let list = get(client, endpoint, "models").await?;
             Ok(entries(&list, "data").filter_map(openai_model).take(MAX_MODELS).collect())
@@ -77,52 +96,15 @@ fn openai_model(model: &Value) -> Option<ModelInfo> {
     })
 }
 
-async fn ollama(client: &Client, endpoint: &Endpoint, known: &[ModelInfo]) -> Result<Vec<ModelInfo>, Failure> {
-    let tags = get(client, endpoint, "api/tags").await?;
-    let running = get(client, endpoint, "api/ps").await.unwrap_or(Value::Null);
-    let loaded: Vec<&str> = entries(&running, "models").filter_map(name_of).collect();
-    let mut models = Vec::new();
-    for tag in entries(&tags, "models").take(MAX_MODELS) {
-        let Some(name) = name_of(tag) else { continue };
-        let digest = tag.get("digest").and_then(Value::as_str);
-        let mut model = match known.iter().find(|m| &*m.name == name && m.digest.as_deref() == digest && digest.is_some()) {
-            Some(model) => model.clone(),
-            None => described(client, endpoint, name, digest).await,
-        };
-        model.loaded = loaded.contains(&name);
-        models.push(model);
-    }
-    Ok(models)
-}
-
-async fn described(client: &Client, endpoint: &Endpoint, name: &str, digest: Option<&str>) -> ModelInfo {
-    let mut model = ModelInfo { digest: digest.map(str::to_owned), ..ModelInfo::named(name) };
-    let request = client.request(Method::POST, endpoint.at("api/show")).body(json!({"model": name}).to_string());
-    // An old Ollama that does not describe its models still serves them.
-    let Ok(shown) = fetch(request, endpoint).await else { return model };
-    if let Some(can) = shown.get("capabilities").and_then(Value::as_array) {
-        let can = |what: &str| Some(can.iter().any(|c| c.as_str() == Some(what)));
-        (model.images, model.tools, model.embedding) = (can("vision"), can("tools"), can("embedding"));
-    }
-    let info = shown.get("model_info").and_then(Value::as_object);
-    let length = info.and_then(|i| i.iter().find(|(name, _)| name.ends_with(".context_length"))).and_then(|(_, n)| n.as_u64());
-    model.context = length.and_then(|n| u32::try_from(n).ok());
-    model
-}
-
-fn name_of(model: &Value) -> Option<&str> {
-    model.get("model").or_else(|| model.get("name")).and_then(Value::as_str)
-}
-
-fn entries<'a>(list: &'a Value, field: &str) -> impl Iterator<Item = &'a Value> {
+pub(super) fn entries<'a>(list: &'a Value, field: &str) -> impl Iterator<Item = &'a Value> {
     list.get(field).and_then(Value::as_array).into_iter().flatten()
 }
 
-async fn get(client: &Client, endpoint: &Endpoint, path: &str) -> Result<Value, Failure> {
+pub(super) async fn get(client: &Client, endpoint: &Endpoint, path: &str) -> Result<Value, Failure> {
     fetch(client.get(endpoint.at(path)), endpoint).await
 }
 
-async fn fetch(request: RequestBuilder, endpoint: &Endpoint) -> Result<Value, Failure> {
+pub(super) async fn fetch(request: RequestBuilder, endpoint: &Endpoint) -> Result<Value, Failure> {
     answer(request, endpoint).await.map_err(|failure| endpoint.named(failure))
 }
 

@@ -14,10 +14,12 @@ use super::failure::{garbage, of_object};
 use super::framing::{self, Frame, one_line};
 use super::json::Fields;
 use super::reply::{packed, unpacked};
-use super::{Call, Chunk, Progress, Quirks, Wire};
+use super::{Call, Chunk, Progress, Quirks, Wire, plain};
 
 pub(super) fn request(call: &Call, quirks: Quirks) -> Result<Wire, Failure> {
     let fields = Fields::read(&call.body)?;
+    fields.refuse_ollama()?;
+    plain::check(&fields)?;
     let mut body = Vec::with_capacity(call.body.len() + 64);
     body.extend_from_slice(b"{\"model\":");
     string(&mut body, &call.model)?;
@@ -34,7 +36,7 @@ pub(super) fn request(call: &Call, quirks: Quirks) -> Result<Wire, Failure> {
         body.push(b',');
         string(&mut body, name)?;
         body.push(b':');
-        body.extend_from_slice(value);
+        body.extend_from_slice(&plain::field(&fields, name, value));
     }
     let stream = call.stream && call.kind != Kind::Embedding;
     if stream {
@@ -44,7 +46,7 @@ pub(super) fn request(call: &Call, quirks: Quirks) -> Result<Wire, Failure> {
         }
     }
     body.push(b'}');
-    Ok(Wire { body: body.into(), framing: if stream { framing::Kind::Sse } else { framing::Kind::Whole } })
+    Ok(Wire { body: body.into(), framing: if stream { framing::Kind::Sse } else { framing::Kind::Whole }, headers: Vec::new() })
 }
 
 fn string(body: &mut Vec<u8>, text: &str) -> Result<(), Failure> {

@@ -25,15 +25,24 @@ impl Reply {
 
     /// A piece of a chat message.
     pub(super) fn delta(&self, delta: Value, finish: Option<&str>) -> Chunk {
+        self.likely_delta(delta, finish, None)
+    }
+
+    /// The same, with the log probabilities of its tokens.
+    pub(super) fn likely_delta(&self, delta: Value, finish: Option<&str>, probabilities: Option<Value>) -> Chunk {
         let filled = |name: &str| delta.get(name).is_some_and(|v| !v.is_null() && v.as_str() != Some(""));
         let has_content = filled("content") || filled("tool_calls") || filled("reasoning_content");
-        self.chunk(json!([{"index": 0, "delta": delta, "finish_reason": finish}]), "chat.completion.chunk", None, has_content)
+        let mut choice = json!({"index": 0, "delta": delta, "finish_reason": finish});
+        if let Some(probabilities) = probabilities {
+            choice["logprobs"] = json!({"content": probabilities});
+        }
+        self.chunk(json!([choice]), "chat.completion.chunk", None, has_content)
     }
 
     /// A piece of a completion's text.
-    pub(super) fn text(&self, text: &str, finish: Option<&str>) -> Chunk {
-        let has_content = !text.is_empty();
-        self.chunk(json!([{"index": 0, "text": text, "logprobs": null, "finish_reason": finish}]), "text_completion", None, has_content)
+    pub(super) fn text(&self, text: &str, finish: Option<&str>, probabilities: Option<Value>) -> Chunk {
+        let (has_content, logprobs) = (!text.is_empty(), probabilities.map(|content| json!({"content": content})));
+        self.chunk(json!([{"index": 0, "text": text, "logprobs": logprobs, "finish_reason": finish}]), "text_completion", None, has_content)
     }
 
     /// The last chunk of a stream.
@@ -43,8 +52,14 @@ impl Reply {
 
     /// A whole chat reply.
     pub(super) fn message(&self, message: Value, finish: Option<&str>, usage: &Usage) -> Chunk {
+        self.likely_message(message, finish, usage, None)
+    }
+
+    /// The same, with the log probabilities of its tokens.
+    pub(super) fn likely_message(&self, message: Value, finish: Option<&str>, usage: &Usage, probabilities: Option<Value>) -> Chunk {
+        let logprobs = probabilities.map(|content| json!({"content": content}));
         self.chunk(
-            json!([{"index": 0, "message": message, "logprobs": null, "finish_reason": finish}]),
+            json!([{"index": 0, "message": message, "logprobs": logprobs, "finish_reason": finish}]),
             "chat.completion",
             Some(usage),
             true,
@@ -52,8 +67,9 @@ impl Reply {
     }
 
     /// A whole completion.
-    pub(super) fn completion(&self, text: &str, finish: Option<&str>, usage: &Usage) -> Chunk {
-        let choices = json!([{"index": 0, "text": text, "logprobs": null, "finish_reason": finish}]);
+    pub(super) fn completion(&self, text: &str, finish: Option<&str>, usage: &Usage, probabilities: Option<Value>) -> Chunk {
+        let logprobs = probabilities.map(|content| json!({"content": content}));
+        let choices = json!([{"index": 0, "text": text, "logprobs": logprobs, "finish_reason": finish}]);
         self.chunk(choices, "text_completion", Some(usage), true)
     }
 
@@ -72,6 +88,14 @@ impl Reply {
             "usage": {"prompt_tokens": usage.prompt, "total_tokens": usage.prompt},
         });
         Chunk { data: reply.to_string().into(), has_content: true }
+    }
+
+    /// The chunk with a field more, which is JSON.
+    pub(super) fn with(chunk: Chunk, name: &str, raw: &str) -> Chunk {
+        let Chunk { data, has_content } = chunk;
+        let mut longer = data.strip_suffix(b"}").unwrap_or(&data).to_vec();
+        longer.extend_from_slice(format!(",\"{name}\":{raw}}}").as_bytes());
+        Chunk { data: longer.into(), has_content }
     }
 
     fn chunk(&self, choices: Value, object: &str, usage: Option<&Usage>, has_content: bool) -> Chunk {

@@ -51,6 +51,11 @@ impl Said {
             if said.head.is_empty() {
                 said.head = chunk.iter().filter(|(name, _)| matches!(name.as_str(), "id" | "created" | "model")).map(own).collect();
             }
+            if let Some(aside) = chunk.get("anthropic")
+                && (aside.get("delta").is_some() || aside.pointer("/start/type").is_some_and(|kind| kind != "text"))
+            {
+                return Err(cannot("it holds more than text"));
+            }
             for choice in chunk.get("choices").and_then(Value::as_array).into_iter().flatten() {
                 said.choice(choice)?;
             }

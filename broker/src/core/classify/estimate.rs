@@ -5,11 +5,12 @@ use super::Request;
 /// An estimate of the prompt's tokens.
 pub(super) fn tokens(request: &Request<'_>) -> u32 {
     let texts = request.system.iter().chain(request.turns.iter().map(|turn| &turn.text));
-    let total: f32 = texts.map(|text| estimate(text.as_bytes()) + 4.0).sum();
+    let total: f32 = texts.map(|text| of(text.as_bytes()) + 4.0).sum();
     total.ceil() as u32
 }
 
-fn estimate(text: &[u8]) -> f32 {
+/// The tokens of one text.
+pub(super) fn of(text: &[u8]) -> f32 {
     let count = |low: u8, high: u8| first_bytes(text, low, high) as f32;
     count(0, 0x7f) / 4.0 + count(0xc0, 0xdf) * 0.5 + count(0xe0, 0xef) * 0.8 + count(0xf0, 0xff) * 1.5
 }

@@ -120,7 +120,8 @@ pub(super) fn facts(cut: &Cut<'_>) -> [bool; FACT_COUNT] {
     // Two glyphs say about as much as a word.
     let words = s.words + s.numbers + s.glyphs / 2;
     let code = s.fences > 0 || s.operators >= 2 || s.identifiers >= 2 || s.statements >= 1;
-    let latex = (s.commands >= 1 && s.dollars >= 2) || (s.dollars >= 2 && s.numbers == 0) || s.commands >= 3;
+    let formula = s.commands >= 1 || s.numbers == 0;
+    let latex = (s.dollars >= 2 && formula) || s.commands >= 3;
     let numbers = s.numbers;
     [
         true,

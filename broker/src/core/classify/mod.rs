@@ -160,6 +160,12 @@ pub struct Tags {
     pub logits: [f32; 4],
 }
 
+/// An estimate of a text's tokens, from how many bytes a token of each script takes.
+#[must_use]
+pub fn text_tokens(text: &[u8]) -> f32 {
+    estimate::of(text)
+}
+
 /// Says what sort of model a request wants.
 #[must_use]
 pub fn classify(request: &Request<'_>) -> Tags {

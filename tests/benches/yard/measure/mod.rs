@@ -1,6 +1,9 @@
 //! The measurements, in the order in which they run: the quiet ones first, those that leave the disk busy last.
 
+mod apis;
 mod backlog;
+mod batch;
+mod batch_interactive;
 mod classify;
 mod fleet_backlog;
 mod fleet_interactive;
@@ -25,15 +28,18 @@ pub(crate) const ALL: &[Measurement] = &[
     ("classify", classify::run),
     ("single", single::run),
     ("fleet-single", fleet_single::run),
+    ("batch-interactive", batch_interactive::run),
     ("fleet-interactive", fleet_interactive::run),
     ("slots", slots::run),
     ("streams-100", streams::hundred),
     ("streams-1000", streams::thousand),
     ("fleet-streams", fleet_streams::run),
+    ("apis", apis::run),
     ("shim", shim::run),
     ("shim-32k", shim::run_large),
     ("fleet-jobs", fleet_jobs::run),
     ("jobs", jobs::run),
+    ("batch", batch::run),
     ("start", start::run),
     ("backlog", backlog::run),
     ("fleet-backlog", fleet_backlog::run),

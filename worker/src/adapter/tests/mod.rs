@@ -14,6 +14,7 @@ mod server;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use pullyard_schemas::fleet::NumCtx;
 use pullyard_schemas::job::Kind;
 use pullyard_schemas::{Failure, Usage};
 use serde_json::{Value, json};
@@ -36,6 +37,8 @@ fn call(kind: Kind, stream: bool, body: &Value) -> Call {
         prefix: None,
         id: "job-1".to_owned(),
         created: 1_700_000_000,
+        num_ctx: NumCtx::Strip,
+        loaded_context: None,
     }
 }
 

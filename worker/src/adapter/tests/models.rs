@@ -1,13 +1,14 @@
 //! What servers say they have.
 
 use pullyard_schemas::FailureKind;
+use pullyard_schemas::fleet::{About, Memory};
 
 use super::super::{ModelInfo, list_models};
 use super::server::Script;
 use super::*;
 
 fn bare(name: &str) -> ModelInfo {
-    ModelInfo { name: name.into(), digest: None, loaded: false, context: None, images: None, tools: None, embedding: None }
+    ModelInfo::named(name)
 }
 
 async fn list(server: &Server, dialect: Dialect, known: &[ModelInfo]) -> Result<Vec<ModelInfo>, Failure> {
@@ -35,6 +36,20 @@ async fn ollama_is_asked_for_each_model_until_it_is_known() {
         images: Some(false),
         tools: Some(true),
         embedding: Some(false),
+        thinking: Some(true),
+        about: Some(Arc::new(About {
+            digest: "500a1f".into(),
+            size: 5_225_388_164,
+            modified: "2025-09-01T10:00:00Z".into(),
+            format: "gguf".into(),
+            family: "qwen3".into(),
+            parameters: "8.2B".into(),
+            quantization: "Q4_K_M".into(),
+            architecture: "qwen3".into(),
+            capabilities: ["completion", "tools", "thinking"].map(Arc::from).into(),
+            ..About::default()
+        })),
+        memory: Some(Memory { context: Some(4096), size: 6_654_289_920, vram: 6_654_289_920, expires: "2025-09-01T10:05:00Z".into() }),
         ..bare("qwen3:8b")
     };
     let nomic = ModelInfo {
@@ -43,6 +58,14 @@ async fn ollama_is_asked_for_each_model_until_it_is_known() {
         images: Some(false),
         tools: Some(false),
         embedding: Some(true),
+        thinking: Some(false),
+        about: Some(Arc::new(About {
+            digest: "0a109f".into(),
+            size: 274_302_450,
+            family: "nomic-bert".into(),
+            capabilities: ["embedding".into()].into(),
+            ..About::default()
+        })),
         ..bare("nomic-embed-text:latest")
     };
     let first = list(&server, Dialect::Ollama, &[]).await.unwrap();
@@ -52,7 +75,7 @@ async fn ollama_is_asked_for_each_model_until_it_is_known() {
 
     // Known, and no longer in memory.
     let again = list(&server, Dialect::Ollama, &first).await.unwrap();
-    assert_eq!(again, [ModelInfo { loaded: false, ..qwen }, nomic]);
+    assert_eq!(again, [ModelInfo { loaded: false, memory: None, ..qwen }, nomic]);
     assert_eq!(lines(&server)[4..], ["GET /api/tags", "GET /api/ps"]);
 }
 
@@ -72,7 +95,9 @@ async fn ollama_is_asked_again_when_a_models_files_have_changed() {
 async fn an_old_ollama_that_describes_nothing_still_serves() {
     let server = Server::start([Script::json(200, TAGS)]).await;
     let listed = list(&server, Dialect::Ollama, &[]).await.unwrap();
-    assert_eq!(listed[0], ModelInfo { digest: Some("500a1f".to_owned()), ..bare("qwen3:8b") });
+    let about = listed[0].about.clone();
+    assert_eq!(about.as_ref().map(|about| (&*about.parameters, about.capabilities.len())), Some(("8.2B", 0)));
+    assert_eq!(listed[0], ModelInfo { digest: Some("500a1f".to_owned()), about, ..bare("qwen3:8b") });
     assert_eq!(listed.len(), 2);
 }
 

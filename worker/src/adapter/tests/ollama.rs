@@ -72,6 +72,7 @@ async fn a_completion_streams_and_comes_whole() {
     let got = reply(Script::lines(&lines), Dialect::Ollama, &prompt(true)).await;
     let mut last = piece(json!([]));
     last["usage"] = json!({"prompt_tokens": 26, "completion_tokens": 259, "total_tokens": 285});
+    last["ollama"] = json!({"total_duration": 10_706_818_083_u64});
     assert_eq!(
         got.json(),
         [
@@ -98,6 +99,7 @@ async fn vectors_come_as_numbers_or_as_base64() {
         [json!({
             "object": "list", "model": "theirs", "usage": {"prompt_tokens": 8, "total_tokens": 8},
             "data": [{"object": "embedding", "index": 0, "embedding": [0.5, -1]}, {"object": "embedding", "index": 1, "embedding": [0, 2]}],
+            "ollama": {"total_duration": 14_143_917, "load_duration": 1_019_500},
         })]
     );
     assert_eq!(*got.done(), Finished { usage: usage(8, 0, 0), finish: None });
@@ -113,4 +115,69 @@ async fn a_chat_that_is_cut_has_no_end() {
     assert_eq!(got.failure().kind, pullyard_schemas::FailureKind::Backend);
     assert!(got.broken().delivered);
     assert_eq!(got.broken().usage, Some(usage(0, 4, 0)));
+}
+
+#[tokio::test]
+async fn what_ollama_measured_is_told_with_its_counts() {
+    let timings = json!({"total_duration": 4_935_886_791_u64, "load_duration": 534_986_708, "prompt_eval_duration": 107_345_000, "eval_duration": 4_289_432_000_u64});
+    let streamed = reply(Script::lines(&THINKING), Dialect::Ollama, &chat(true)).await;
+    assert_eq!(streamed.json().pop().unwrap()["ollama"], timings);
+    let whole = THINKING[5].replace(r#""content":"""#, r#""content":"Hi""#);
+    let got = reply(Script::json(200, &whole), Dialect::Ollama, &chat(false)).await;
+    assert_eq!(got.json()[0]["ollama"], timings);
+}
+
+#[tokio::test]
+async fn log_probabilities_come_in_openais_place() {
+    let line = r#"{"model":"m","created_at":"","message":{"role":"assistant","content":"Hi"},"logprobs":[{"token":"Hi","logprob":-0.1,"bytes":[72,105]}],"done":false}"#;
+    let got = reply(Script::lines(&[line, THINKING[5]]), Dialect::Ollama, &chat(true)).await;
+    assert_eq!(got.json()[0]["choices"][0]["logprobs"], json!({"content": [{"token": "Hi", "logprob": -0.1, "bytes": [72, 105]}]}));
+}
+
+#[tokio::test]
+async fn only_ollama_is_asked_to_load() {
+    let asked = json!({"model": "m", "messages": [{"role": "user", "content": ""}], "ollama": {"load": true, "keep_alive": "10"}});
+    let call = call(Kind::Chat, true, &asked);
+    let line = r#"{"model":"m","created_at":"","message":{"role":"assistant","content":""},"done_reason":"load","done":true}"#;
+    let server = Server::start([Script::lines(&[line])]).await;
+    let loaded = ask(&endpoint(&server, Dialect::Ollama), &call).await;
+    assert_eq!(server.requests()[0].body, json!({"model": "theirs", "messages": [], "stream": true, "keep_alive": 10}));
+    assert_eq!(loaded.done().finish.as_deref(), Some("stop"));
+
+    // Elsewhere the model is always there.
+    let server = Server::start([]).await;
+    let loaded = ask(&endpoint(&server, OPENAI), &call).await;
+    assert!(server.requests().is_empty());
+    assert_eq!((loaded.done().usage, loaded.done().finish.as_deref()), (Usage::default(), Some("stop")));
+}
+
+#[tokio::test]
+async fn the_words_of_a_forced_call_are_its_arguments() {
+    let tools = json!([{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]);
+    let asked = json!({"messages": [{"role": "user", "content": "x"}], "tools": tools, "tool_choice": "required"});
+    let line =
+        |text: &str| format!(r#"{{"model":"m","created_at":"","message":{{"role":"assistant","content":{}}},"done":false}}"#, json!(text));
+    let lines = [line("{\"a\""), line(":1}"), THINKING[5].to_owned()];
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let got = reply(Script::lines(&lines), Dialect::Ollama, &call(Kind::Chat, true, &asked)).await;
+    let none = Value::Null;
+    assert_eq!(
+        got.deltas(),
+        [
+            (
+                json!({"role": "assistant", "tool_calls": [{"index": 0, "id": "call_job-1_0", "type": "function", "function": {"name": "f", "arguments": "{\"a\""}}]}),
+                none.clone()
+            ),
+            (json!({"tool_calls": [{"index": 0, "function": {"arguments": ":1}"}}]}), none),
+            (json!({}), "tool_calls".into()),
+        ]
+    );
+    assert_eq!(got.with_content()[..2], [true, true]);
+
+    let whole = THINKING[5].replace(r#""content":"""#, r#""content":"{}""#);
+    let got = reply(Script::json(200, &whole), Dialect::Ollama, &call(Kind::Chat, false, &asked)).await;
+    let choice = &got.json()[0]["choices"][0];
+    let made = json!([{"id": "call_job-1_0", "type": "function", "function": {"name": "f", "arguments": "{}"}}]);
+    assert_eq!((&choice["message"]["tool_calls"], &choice["finish_reason"]), (&made, &"tool_calls".into()));
+    assert_eq!(choice["message"]["content"], Value::Null);
 }

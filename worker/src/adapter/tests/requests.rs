@@ -3,7 +3,7 @@
 use super::server::Script;
 use super::*;
 
-const OWN: &str = r#""class":"c","band":"batch","scope":"local","deadline":"1h","not_before":"5m","max_attempts":3,"on_interrupt":"fail","tags":["t"],"timeout":"9s""#;
+const OWN: &str = r#""class":"c","band":"batch","scope":"local","deadline":"1h","not_before":"5m","max_attempts":3,"on_interrupt":"fail","tags":["t"],"timeout":"9s","webhook":"https://a.example""#;
 
 /// Path and body of the request, as a dialect makes them.
 fn wire(dialect: Dialect, call: &Call) -> (&'static str, String) {
@@ -177,7 +177,7 @@ fn anthropic_gets_the_conversation_in_its_own_shape() {
                 ]},
                 {"role": "assistant", "content": [{"type": "tool_use", "id": "call_1", "name": "look", "input": {"at": "it"}}]},
                 {"role": "user", "content": [
-                    {"type": "tool_result", "tool_use_id": "call_1", "content": [{"type": "text", "text": "a cat"}]},
+                    {"type": "tool_result", "tool_use_id": "call_1", "content": "a cat"},
                     {"type": "text", "text": "Sure?"},
                 ]},
             ],
@@ -195,6 +195,28 @@ fn anthropic_gets_no_empty_text_and_a_limit_always() {
         json!({"model": "theirs", "max_tokens": 4096, "stream": false, "messages": [
             {"role": "user", "content": [{"type": "text", "text": "hi", "cache_control": {"type": "ephemeral"}}]},
         ]})
+    );
+}
+
+#[test]
+fn anthropic_gets_names_of_calls_that_it_takes_and_files_that_lie_in_the_request() {
+    let call = json!([{"id": "functions.f:0", "type": "function", "function": {"name": "f", "arguments": ""}}]);
+    let file = json!([{"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBE"}}]);
+    let sent = chat_body(
+        Dialect::Anthropic,
+        &json!({"messages": [
+            {"role": "assistant", "content": null, "tool_calls": call},
+            {"role": "tool", "tool_call_id": "functions.f:0", "content": "x"},
+            {"role": "user", "content": file},
+        ]}),
+    );
+    let document = json!({"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBE"}});
+    assert_eq!(
+        sent["messages"],
+        json!([
+            {"role": "assistant", "content": [{"type": "tool_use", "id": "functions_f_0", "name": "f", "input": {}}]},
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "functions_f_0", "content": "x"}, document]},
+        ])
     );
 }
 
@@ -232,4 +254,77 @@ fn a_secret_shows_itself_to_nobody() {
         let error = Endpoint::new("a", wrong, OPENAI).unwrap_err();
         assert!(!error.contains("hush"), "{error}");
     }
+}
+
+#[test]
+fn what_would_load_a_model_anew_is_not_sent_unless_it_is_so_already() {
+    let asked = json!({"messages": [], "options": {"num_ctx": 8192, "seed": 1}, "ollama": {"options": {"num_gpu": 1, "mirostat": 2}}});
+    let sent = |num_ctx, loaded_context| {
+        let call = Call { num_ctx, loaded_context, ..call(Kind::Chat, false, &asked) };
+        let (_, body) = wire(Dialect::Ollama, &call);
+        serde_json::from_str::<Value>(&body).unwrap()["options"].take()
+    };
+    assert_eq!(sent(NumCtx::Strip, None), json!({"seed": 1, "mirostat": 2}));
+    assert_eq!(sent(NumCtx::Strip, Some(4096)), json!({"seed": 1, "mirostat": 2}));
+    assert_eq!(sent(NumCtx::Strip, Some(8192)), json!({"seed": 1, "mirostat": 2, "num_ctx": 8192}));
+    for policy in [NumCtx::Warn, NumCtx::Passthrough] {
+        assert_eq!(sent(policy, None), json!({"seed": 1, "mirostat": 2, "num_ctx": 8192, "num_gpu": 1}));
+    }
+}
+
+#[test]
+fn what_is_under_ollama_reaches_ollama_alone() {
+    let asked =
+        json!({"prompt": "p", "ollama": {"raw": true, "think": false, "keep_alive": "5m", "new_field": [1], "options": {"top_k": 3}}});
+    assert_eq!(
+        body(Dialect::Ollama, Kind::Completion, false, &asked),
+        json!({"model": "theirs", "prompt": "p", "stream": false, "raw": true, "think": false, "keep_alive": "5m", "new_field": [1], "options": {"top_k": 3}})
+    );
+    assert_eq!(body(OPENAI, Kind::Completion, false, &asked), json!({"model": "theirs", "prompt": "p"}));
+    let asked = json!({"prompt": "p", "ollama": {"template": "t"}});
+    let refusal = OPENAI.request(&call(Kind::Completion, false, &asked)).unwrap_err();
+    assert!(refusal.kind == pullyard_schemas::FailureKind::BadRequest && refusal.message.contains("`template`"), "{}", refusal.message);
+}
+
+#[test]
+fn what_ollama_cannot_do_is_refused_by_name() {
+    for (kind, field, value) in [
+        (Kind::Chat, "n", json!(2)),
+        (Kind::Chat, "logit_bias", json!({"5": 1})),
+        (Kind::Chat, "tool_choice", json!("required")),
+        (Kind::Chat, "tool_choice", json!({"type": "function", "function": {"name": "unknown"}})),
+        (Kind::Completion, "best_of", json!(3)),
+        (Kind::Completion, "echo", json!(true)),
+        (Kind::Completion, "logprobs", json!(3)),
+    ] {
+        let mut asked = json!({"messages": [], "prompt": "p"});
+        asked[field] = value;
+        let refusal = Dialect::Ollama.request(&call(kind, false, &asked)).unwrap_err();
+        assert!(refusal.message.contains(&format!("`{field}`")), "{}", refusal.message);
+    }
+    let harmless = json!({"messages": [], "n": 1, "logit_bias": {}, "tool_choice": "none", "tools": tools()});
+    assert_eq!(body(Dialect::Ollama, Kind::Chat, false, &harmless), json!({"model": "theirs", "messages": [], "stream": false}));
+}
+
+#[test]
+fn a_tool_that_must_be_called_is_a_grammar() {
+    let parameters = r#"{"type":"object","properties":{"z":{"type":"string"},"a":{"type":"number"}}}"#;
+    let asked = |choice: &str, system: &str| {
+        let asked = format!(
+            r#"{{"messages":[{system}{{"role":"user","content":"x"}}],"tool_choice":{choice},"response_format":{{"type":"json_object"}},
+            "tools":[{{"type":"function","function":{{"name":"f","description":"does it","parameters":{parameters}}}}}]}}"#
+        );
+        wire(Dialect::Ollama, &raw(asked, false)).1
+    };
+    for choice in [r#""required""#, r#"{"type":"function","function":{"name":"f"}}"#] {
+        let text = asked(choice, "");
+        assert!(text.contains(&format!(r#""format":{parameters}"#)), "{text}");
+        let sent: Value = serde_json::from_str(&text).unwrap();
+        assert!(sent.get("tools").is_none());
+        let told = sent["messages"][0]["content"].as_str().unwrap();
+        assert!(sent["messages"][0]["role"] == "system" && told.contains("`f` (does it)") && told.contains(parameters), "{told}");
+    }
+    let sent: Value = serde_json::from_str(&asked(r#""required""#, r#"{"role":"system","content":"Be brief."},"#)).unwrap();
+    assert!(sent["messages"][0]["content"].as_str().unwrap().starts_with("Be brief.\n\nCall"));
+    assert_eq!(sent["messages"].as_array().unwrap().len(), 2);
 }

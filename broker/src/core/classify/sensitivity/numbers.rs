@@ -293,7 +293,7 @@ pub(super) fn luhn(digits: &[u8]) -> bool {
             if nth % 2 == 0 { digit } else { (digit * 2) / 10 + (digit * 2) % 10 }
         })
         .sum();
-    sum % 10 == 0 && digits.iter().any(|digit| *digit != 0)
+    sum.is_multiple_of(10) && digits.iter().any(|digit| *digit != 0)
 }
 
 /// Whether a card network gives out numbers that begin so and are so long.

@@ -8,7 +8,7 @@ use jiff::{Timestamp, ToSpan};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
-use super::units::quoted;
+use super::nearest::quoted;
 
 const DAY: u16 = 24 * 60;
 

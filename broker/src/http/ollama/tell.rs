@@ -1,0 +1,361 @@
+//! A job's output as Ollama's lines: each of them whole, the last one with `done`, and never an empty one, which Ollama's
+//! own client for Python cannot read.
+
+use bytes::Bytes;
+use pullyard_schemas::Timestamp;
+use pullyard_schemas::job::{Job, Outcome, State};
+
+use super::ask::{Asked, Shape};
+use super::object::quoted;
+use super::output::{Choice, Counts, Output, Piece, Timings, filled};
+use crate::engine::Ended;
+use crate::http::api::Api;
+use crate::http::encode::Encoder;
+use crate::http::error::Error;
+
+/// Lines of `/api/chat` and `/api/generate`.
+pub(super) struct Lines {
+    /// As JSON.
+    model: String,
+    shape: Shape,
+    load: Option<&'static str>,
+    clock: fn() -> Timestamp,
+    /// A tool call whose end has not come.
+    open: Option<Call>,
+    /// Tool calls that were told.
+    calls: u32,
+    length: bool,
+    counts: Counts,
+    measured: Option<Timings>,
+    begun: Option<Timestamp>,
+    first: Option<Timestamp>,
+    /// The last line was written.
+    over: bool,
+}
+
+struct Call {
+    index: u32,
+    id: String,
+    name: String,
+    arguments: String,
+}
+
+/// What a line says besides its text, as JSON.
+#[derive(Default)]
+struct Said<'a> {
+    text: Option<&'a str>,
+    thinking: Option<&'a str>,
+    calls: Option<&'a str>,
+    probabilities: Option<&'a str>,
+}
+
+impl Lines {
+    pub(super) fn new(asked: &Asked, clock: fn() -> Timestamp) -> Self {
+        Self {
+            model: quoted(&asked.model),
+            shape: asked.shape,
+            load: asked.load,
+            clock,
+            open: None,
+            calls: 0,
+            length: false,
+            counts: Counts::default(),
+            measured: None,
+            begun: None,
+            first: None,
+            over: false,
+        }
+    }
+
+    /// A line without its end.
+    fn line(&self, said: &Said<'_>, out: &mut Vec<u8>) {
+        let mut put = |parts: &[&str]| parts.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
+        put(&["{\"model\":", &self.model, ",\"created_at\":\"", &time((self.clock)())]);
+        let text = said.text.unwrap_or("\"\"");
+        match self.shape {
+            Shape::Message => put(&["\",\"message\":{\"role\":\"assistant\",\"content\":", text]),
+            Shape::Response => put(&["\",\"response\":", text]),
+        }
+        if let Some(thinking) = said.thinking {
+            put(&[",\"thinking\":", thinking]);
+        }
+        if let Some(calls) = said.calls {
+            put(&[",\"tool_calls\":", calls]);
+        }
+        if self.shape == Shape::Message {
+            put(&["}"]);
+        }
+        if let Some(probabilities) = said.probabilities {
+            put(&[",\"logprobs\":", probabilities]);
+        }
+    }
+
+    fn choice(&mut self, choice: &Choice<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
+        let delta = choice.delta.as_ref();
+        let said = Said {
+            text: delta.and_then(|delta| delta.said()).or_else(|| filled(choice.text)),
+            thinking: delta.and_then(|delta| delta.thinking()),
+            calls: None,
+            probabilities: probabilities(choice),
+        };
+        if said.text.is_some() || said.thinking.is_some() || said.probabilities.is_some() {
+            self.line(&said, out);
+            out.extend_from_slice(b",\"done\":false}\n");
+        }
+        for piece in delta.and_then(|delta| delta.tool_calls.as_deref()).unwrap_or_default() {
+            self.piece(piece, out)?;
+        }
+        if let Some(finish) = &choice.finish_reason {
+            self.length |= finish == "length";
+            self.close(out)?;
+        }
+        Ok(())
+    }
+
+    /// OpenAI's calls come in fragments, Ollama's whole.
+    fn piece(&mut self, piece: &Piece<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
+        let other = self.open.as_ref().is_some_and(|open| piece.index.is_none_or(|index| index != open.index));
+        if other {
+            self.close(out)?;
+        }
+        let open = self.open.get_or_insert_with(|| Call {
+            index: piece.index.unwrap_or_default(),
+            id: String::new(),
+            name: String::new(),
+            arguments: String::new(),
+        });
+        if let Some(id) = piece.id.as_deref() {
+            id.clone_into(&mut open.id);
+        }
+        if let Some(function) = &piece.function {
+            if let Some(name) = function.name.as_deref().filter(|name| !name.is_empty()) {
+                name.clone_into(&mut open.name);
+            }
+            open.arguments.push_str(function.arguments.as_deref().unwrap_or_default());
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
+        let Some(call) = self.open.take() else { return Ok(()) };
+        let calls = format!("[{}]", shown(&call.id, self.calls, &call.name, &call.arguments)?);
+        self.calls += 1;
+        self.line(&Said { calls: Some(&calls), ..Said::default() }, out);
+        out.extend_from_slice(b",\"done\":false}\n");
+        Ok(())
+    }
+
+    fn note(&mut self, output: &Output<'_>) {
+        if let Some(counts) = output.usage {
+            self.counts = counts;
+        }
+        self.measured = output.ollama.or(self.measured);
+    }
+
+    /// The end of the last line.
+    fn done(&self, ended: &Ended, out: &mut Vec<u8>) {
+        let why = self.load.unwrap_or(if self.length { "length" } else { "stop" });
+        let mut tail = format!(",\"done\":true,\"done_reason\":\"{why}\"");
+        if self.load.is_none() {
+            let (counts, timings) = (self.counted(&ended.job), self.timings(&ended.job));
+            tail.push_str(&format!(
+                ",\"total_duration\":{},\"load_duration\":{},\"prompt_eval_count\":{},\"prompt_eval_duration\":{},\"eval_count\":{},\"eval_duration\":{}",
+                timings.total_duration,
+                timings.load_duration,
+                counts.prompt_tokens.unwrap_or_default(),
+                timings.prompt_eval_duration,
+                counts.completion_tokens.unwrap_or_default(),
+                timings.eval_duration,
+            ));
+        }
+        out.extend_from_slice(tail.as_bytes());
+        out.extend_from_slice(b"}");
+    }
+
+    /// As the server counted, or else as the job was billed.
+    fn counted(&self, job: &Job) -> Counts {
+        let State::Ended(Outcome::Completed { charge, .. }) = &job.state else { return self.counts };
+        Counts {
+            prompt_tokens: self.counts.prompt_tokens.or(Some(charge.usage.prompt)),
+            completion_tokens: self.counts.completion_tokens.or(Some(charge.usage.completion)),
+        }
+    }
+
+    /// What the server measured; where it does not measure, what was seen from here. The total is the client's: its wait in
+    /// the queue counts, as it does at Ollama.
+    fn timings(&self, job: &Job) -> Timings {
+        let total = nanos(job.submitted_at, job.updated_at);
+        let busy = match &job.state {
+            State::Ended(Outcome::Completed { charge, .. }) => charge.busy_ms.saturating_mul(1_000_000),
+            _ => 0,
+        };
+        let mut timings = self.measured.unwrap_or_default();
+        if self.measured.is_none() {
+            // Only a stream shows when its first word came.
+            let to_first = self.begun.zip(self.first).map_or(0, |(begun, first)| nanos(begun, first));
+            timings.prompt_eval_duration = to_first.min(busy);
+            timings.eval_duration = busy.saturating_sub(timings.prompt_eval_duration).max(1);
+        }
+        timings.total_duration = total.max(timings.total_duration).max(busy);
+        timings
+    }
+}
+
+impl Encoder for Lines {
+    fn stream_type(&self) -> &'static str {
+        "application/x-ndjson"
+    }
+
+    fn begin(&mut self, _job: &Job, _out: &mut Vec<u8>) {
+        self.begun = Some((self.clock)());
+    }
+
+    fn chunk(&mut self, line: &[u8], out: &mut Vec<u8>) {
+        if self.over || self.load.is_some() {
+            return;
+        }
+        let Ok(output) = serde_json::from_slice::<Output<'_>>(line) else { return };
+        self.note(&output);
+        if self.first.is_none() {
+            self.first = Some((self.clock)());
+        }
+        let told = output.choices.iter().flatten().try_for_each(|choice| self.choice(choice, out));
+        if let Err(error) = told {
+            self.failed(&error, out);
+        }
+    }
+
+    /// A line like any other that has no text in it, because there is nothing that all of Ollama's clients skip.
+    fn waiting(&mut self, out: &mut Vec<u8>) {
+        self.line(&Said::default(), out);
+        out.extend_from_slice(b",\"done\":false}\n");
+    }
+
+    fn end(&mut self, ended: &Ended, out: &mut Vec<u8>) {
+        if self.over {
+            return;
+        }
+        if let Err(error) = self.close(out) {
+            return self.failed(&error, out);
+        }
+        self.over = true;
+        self.line(&Said::default(), out);
+        self.done(ended, out);
+        out.push(b'\n');
+    }
+
+    fn failed(&mut self, error: &Error, out: &mut Vec<u8>) {
+        if !self.over {
+            self.over = true;
+            out.extend_from_slice(format!("{}\n", error.body_for(Api::Ollama)).as_bytes());
+        }
+    }
+
+    fn whole(&mut self, ended: &Ended, output: Bytes) -> Result<Bytes, Error> {
+        if self.load.is_some() {
+            let mut out = Vec::with_capacity(256);
+            self.line(&Said::default(), &mut out);
+            self.done(ended, &mut out);
+            return Ok(out.into());
+        }
+        let read: Output<'_> = serde_json::from_slice(&output).map_err(|e| Error::internal(format!("the output cannot be read: {e}")))?;
+        self.note(&read);
+        let choice = read.choices.as_deref().unwrap_or_default().first();
+        let delta = choice.and_then(|choice| choice.delta.as_ref());
+        let calls = match delta.and_then(|delta| delta.tool_calls.as_deref()).filter(|calls| !calls.is_empty()) {
+            None => None,
+            Some(list) => {
+                let one = |(at, piece): (u32, &Piece<'_>)| {
+                    let function = piece.function.as_ref();
+                    let name = function.and_then(|f| f.name.as_deref()).unwrap_or_default();
+                    let arguments = function.and_then(|f| f.arguments.as_deref()).unwrap_or_default();
+                    shown(piece.id.as_deref().unwrap_or_default(), at, name, arguments)
+                };
+                Some(format!("[{}]", (0..).zip(list).map(one).collect::<Result<Vec<_>, _>>()?.join(",")))
+            }
+        };
+        self.length = choice.and_then(|choice| choice.finish_reason.as_deref()) == Some("length");
+        let mut out = Vec::with_capacity(output.len() + 256);
+        let said = Said {
+            text: delta.and_then(|delta| delta.said()).or_else(|| choice.and_then(|choice| filled(choice.text))),
+            thinking: delta.and_then(|delta| delta.thinking()),
+            calls: calls.as_deref(),
+            probabilities: choice.and_then(probabilities),
+        };
+        self.line(&said, &mut out);
+        self.done(ended, &mut out);
+        Ok(out.into())
+    }
+}
+
+fn probabilities<'a>(choice: &Choice<'a>) -> Option<&'a str> {
+    choice.logprobs.as_ref().and_then(|p| p.content).map(|raw| raw.get()).filter(|raw| raw.starts_with('[') && *raw != "[]")
+}
+
+/// A whole call. Arguments are an object for Ollama's clients, which read fields of it without looking.
+fn shown(id: &str, index: u32, name: &str, arguments: &str) -> Result<String, Error> {
+    let arguments = if arguments.trim().is_empty() { "{}" } else { arguments.trim() };
+    if serde_json::from_str::<serde::de::IgnoredAny>(arguments).is_err() || !arguments.starts_with('{') {
+        return Err(Error::garbage(format!("the model called the tool {name:?} with arguments that are no JSON object")));
+    }
+    // A line must not be broken inside.
+    let arguments = arguments.replace(['\n', '\r'], " ");
+    let id = if id.is_empty() { String::new() } else { format!("\"id\":{},", quoted(id)) };
+    Ok(format!("{{{id}\"function\":{{\"index\":{index},\"name\":{},\"arguments\":{arguments}}}}}", quoted(name)))
+}
+
+/// Vectors of `/api/embed`, or the one of `/api/embeddings`.
+pub(super) struct Vectors {
+    /// As JSON.
+    model: String,
+    one: bool,
+}
+
+impl Vectors {
+    pub(super) fn new(asked: &Asked, one: bool) -> Self {
+        Self { model: quoted(&asked.model), one }
+    }
+}
+
+impl Encoder for Vectors {
+    fn stream_type(&self) -> &'static str {
+        "application/json"
+    }
+
+    // Embeddings are never streamed.
+    fn chunk(&mut self, _line: &[u8], _out: &mut Vec<u8>) {}
+
+    fn waiting(&mut self, _out: &mut Vec<u8>) {}
+
+    fn end(&mut self, _ended: &Ended, _out: &mut Vec<u8>) {}
+
+    fn failed(&mut self, error: &Error, out: &mut Vec<u8>) {
+        out.extend_from_slice(error.body_for(Api::Ollama).to_string().as_bytes());
+    }
+
+    fn whole(&mut self, ended: &Ended, output: Bytes) -> Result<Bytes, Error> {
+        let read: Output<'_> = serde_json::from_slice(&output).map_err(|e| Error::internal(format!("the output cannot be read: {e}")))?;
+        let vectors: Vec<&str> = read.data.iter().flatten().map(|vector| vector.embedding.get()).collect();
+        if self.one {
+            return Ok(format!("{{\"embedding\":{}}}", vectors.first().unwrap_or(&"[]")).into());
+        }
+        let total = nanos(ended.job.submitted_at, ended.job.updated_at);
+        let load = read.ollama.map_or(0, |measured| measured.load_duration);
+        let prompt = read.usage.and_then(|counts| counts.prompt_tokens).unwrap_or_default();
+        Ok(format!(
+            "{{\"model\":{},\"embeddings\":[{}],\"total_duration\":{total},\"load_duration\":{load},\"prompt_eval_count\":{prompt}}}",
+            self.model,
+            vectors.join(",")
+        )
+        .into())
+    }
+}
+
+fn nanos(from: Timestamp, to: Timestamp) -> u64 {
+    u64::try_from(to.since(from).as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// RFC 3339.
+pub(super) fn time(at: Timestamp) -> String {
+    jiff::Timestamp::from_millisecond(i64::try_from(at.0).unwrap_or(i64::MAX)).unwrap_or_default().to_string()
+}
