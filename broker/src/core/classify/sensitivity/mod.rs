@@ -3,7 +3,9 @@
 //! What has a shape (numbers with checksums, keys, addresses) is looked for in every text of a request, whole. What only words
 //! tell (medical, confidential) is looked for in what the user says.
 
+mod accounts;
 mod contacts;
+mod identities;
 mod numbers;
 mod places;
 mod secrets;
