@@ -43,13 +43,13 @@ fn main() -> anyhow::Result<()> {
     sources.sort_unstable();
     sources.dedup();
 
-    let held: Vec<Vec<Verdict>> = in_parallel(sources.len(), |nth| {
+    let held: Vec<Vec<Verdict<'_>>> = in_parallel(sources.len(), |nth| {
         let (held, rest): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| row.source == sources[nth]);
         let learned = fit::fit(&rest, &lexicon, &args.settings);
         let bytes = learned.pack(1.0);
         held.into_iter().map(|row| verdict(&Weights::new(&bytes), row)).collect()
     });
-    let mut held: Vec<Verdict> = held.into_iter().flatten().collect();
+    let mut held: Vec<Verdict<'_>> = held.into_iter().flatten().collect();
     let temperature = report::temperature(&held);
     held.iter_mut().for_each(|verdict| verdict.heat(temperature));
     println!("held out, each source once, temperature {temperature:.2}:");
@@ -58,7 +58,7 @@ fn main() -> anyhow::Result<()> {
     if let Some(path) = args.write {
         let all: Vec<&Row> = rows.iter().collect();
         let bytes = fit::fit(&all, &lexicon, &args.settings).pack(temperature);
-        let seen: Vec<Verdict> = rows.iter().map(|row| verdict(&Weights::new(&bytes), row)).collect();
+        let seen: Vec<Verdict<'_>> = rows.iter().map(|row| verdict(&Weights::new(&bytes), row)).collect();
         println!("\non what they were trained on, which says little:");
         report::print(&seen, false);
         std::fs::write(&path, &bytes[..])?;
