@@ -33,6 +33,10 @@ pub fn read(body: &[u8]) -> Result<Request<'_>, Unreadable> {
         request.level = own.sensitivity.text().and_then(Level::parse).unwrap_or_default();
         request.purpose = own.request_class.text().and_then(Purpose::parse);
     }
+    // Where the translation of Anthropic's API keeps Claude Code's header.
+    if let Node::Object(metadata) = &fields.metadata {
+        request.purpose = request.purpose.or_else(|| metadata.request_class.text().and_then(Purpose::parse));
+    }
     match (fields.messages, fields.prompt, fields.input) {
         (Node::List(list), ..) => messages(list, &mut request)?,
         (Node::Nothing, Node::Nothing, Node::Nothing) => {
@@ -179,6 +183,7 @@ struct Fields<'a> {
     arguments: Node<'a>,
     tool_calls: Node<'a>,
     pullyard: Node<'a>,
+    metadata: Node<'a>,
     sensitivity: Node<'a>,
     request_class: Node<'a>,
     image: bool,
@@ -204,7 +209,9 @@ enum Key {
     Arguments,
     ToolCalls,
     Pullyard,
+    Metadata,
     Sensitivity,
+    #[serde(alias = "claude-code-request-class")]
     RequestClass,
     ImageUrl,
     #[serde(other)]
@@ -281,6 +288,7 @@ impl<'de> Visitor<'de> for NodeVisitor {
                 Key::Arguments => &mut fields.arguments,
                 Key::ToolCalls => &mut fields.tool_calls,
                 Key::Pullyard => &mut fields.pullyard,
+                Key::Metadata => &mut fields.metadata,
                 Key::Sensitivity => &mut fields.sensitivity,
                 Key::RequestClass => &mut fields.request_class,
                 // An image may be megabytes long, so it is skipped rather than kept.

@@ -137,7 +137,9 @@ fn given_what_a_client_claims_when_classified_then_it_counts() {
     let tool = |name: &str| serde_json::json!({"type": "function", "function": {"name": name, "parameters": {"properties": {"name": {"type": "string"}}}}});
     let agent = body(serde_json::json!({"tools": [tool("Bash"), tool("Edit"), tool("Grep")], "pullyard": {"request_class": "main"}}));
     assert_eq!((agent.class, agent.needs.tools), (Class::Code, true), "{agent:?}");
-    let aside = body(serde_json::json!({"tools": [tool("Bash"), tool("Edit")], "pullyard": {"request_class": "auxiliary"}}));
+    let aside = body(
+        serde_json::json!({"tools": [tool("Bash"), tool("Edit")], "metadata": {"user_id": "u", "claude-code-request-class": "auxiliary"}}),
+    );
     assert_eq!(aside.class, Class::Quick, "{aside:?}");
     let raised = body(serde_json::json!({"pullyard": {"sensitivity": "confidential"}}));
     assert_eq!((raised.sensitivity.level, raised.sensitivity.kinds.len()), (Level::Confidential, 0));
