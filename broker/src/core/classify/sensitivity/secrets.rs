@@ -152,7 +152,7 @@ impl Mix {
     }
 }
 
-static BEARER: Words<2> = Words::of(["bearer", "basic"]);
+static BEARER: Words<3> = Words::of(["bearer", "basic", "token"]);
 
 /// Looks at the letters and digits around a digit, and returns where to go on: past it when it was a secret.
 pub(super) fn token(bytes: &[u8], range: Range<usize>, found: &mut Found) -> usize {

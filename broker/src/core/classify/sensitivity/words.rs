@@ -60,7 +60,7 @@ const WORDS: &[(Part, &[&str])] = &[
     (Record, &[
         "data", "dataset", "database", "record", "records", "export", "list", "spreadsheet", "report", "memo", "minutes", "notes", "transcript", "runbook", "roadmap",
         "contract", "contracts", "directory", "packet", "package", "rfc", "postmortem", "survey", "telemetry", "ticket", "tickets", "standards", "documentation",
-        "document", "documents", "dashboard", "files", "file", "retention", "identifiers", "history", "recording", "meeting", "incident", "agreement", "invoices", "logs",
+        "document", "documents", "dashboard", "files", "file", "identifiers", "history", "recording", "meeting", "incident", "agreement", "invoices", "logs",
         "details", "information", "numbers", "addresses", "emails", "names", "base", "review", "records", "strategy", "forecast", "budget", "playbook", "wiki", "retrospective",
         "daten", "liste", "datenbank", "akte", "akten", "protokoll", "bericht", "vertrag", "verträge", "datos", "lista", "registros", "informe", "contrato", "acta", "données", "liste", "dossier",
         "rapport", "contrat", "compte", "dati", "elenco", "verbale", "данные", "данных", "список", "отчёт", "договор", "протокол", "sheet", "table", "csv", "crm", "feedback", "contacts",
@@ -306,7 +306,7 @@ pub(super) fn look(cut: &Cut<'_>, found: &mut Found) {
                     text.get(token.start as usize..token.end as usize),
                     Some("diagnosed" | "diagnosis" | "prescribed" | "medication" | "prescription" | "oncologist")
                 ));
-        patient |= (has(Told) && close(Patient, 8)) || (has(Patient) && (close(Told, 4) || close(Disease, 4)));
+        patient |= ((has(Told) || has(Disease)) && close(Patient, 8)) || (has(Patient) && (close(Told, 4) || close(Disease, 4)));
         if has(Telling) && !told {
             let word = cut.word(token);
             let (from, to) = ((token.start as usize).saturating_sub(28), token.end as usize + 28);
