@@ -137,9 +137,14 @@ async fn a_background_stream_outlives_its_reader_and_the_broker() {
     let client = broker.client();
     let done = in_status(&client, &response, "completed").await;
     assert_eq!(text(&done), "re x 1 2");
-    // What the first attempt said has numbers of its own: who read it is not given half of the second one's.
-    let path = format!("{RESPONSES}/{response}?stream=true&starting_after=6");
-    let rest = told(&Events::of(client.request(Method::GET, &path)).await.rest().await);
+    // What the first attempt said has numbers of its own: who has read of it is told so, and is given no text twice.
+    let behind = async |number: u32| {
+        let path = format!("{RESPONSES}/{response}?stream=true&starting_after={number}");
+        Events::of(client.request(Method::GET, &path)).await.rest().await
+    };
+    let broken = behind(6).await;
+    assert_eq!((broken.len(), &broken[0].json()["type"]), (1, &json!("error")), "{broken:?}");
+    let rest = told(&behind(2).await);
     assert_eq!((said(&rest).as_str(), &rest[0]["type"]), ("re x 1 2", &json!("response.output_item.added")));
 }
 

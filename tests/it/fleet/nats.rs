@@ -211,8 +211,9 @@ async fn an_offer_that_its_consumer_has_behind_it_is_made_again() {
     let mut rig = Rig::start("slots: 1").await;
     let client = rig.broker.client();
     rig.model.then([Behaviour::hold(0)]);
-    let jobs = submit(&client, ["running".to_owned(), "skipped".to_owned()]).await;
+    let mut jobs = submit(&client, ["running".to_owned()]).await;
     client.job_in(&jobs[0].0, "running").await;
+    jobs.extend(submit(&client, ["skipped".to_owned()]).await);
     let lanes =
         async |rig: &Rig| async_nats::jetstream::new(async_nats::connect(rig.nats.url()).await.unwrap()).get_stream(LANES).await.unwrap();
     let before = lanes(&rig).await;

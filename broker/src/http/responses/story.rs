@@ -125,12 +125,16 @@ impl Story {
         }
     }
 
-    /// What follows is of this attempt. Matters where events are numbered for readers who come back.
-    pub(super) fn attempt(&mut self, token: Token, out: &mut Vec<u8>) {
+    /// What follows is of this attempt. Matters where events are numbered for readers who come back: `false` when this one
+    /// has read some of an earlier attempt's output, which would be told twice.
+    pub(super) fn attempt(&mut self, token: Token, out: &mut Vec<u8>) -> bool {
         self.in_progress(out);
-        if self.background {
-            self.next = self.next.max(u64::from(token.0).saturating_sub(1) * ATTEMPT);
+        if !self.background {
+            return true;
         }
+        let (begun, first) = (self.next, u64::from(token.0).saturating_sub(1) * ATTEMPT);
+        self.next = begun.max(first);
+        self.has_said() || !self.after.is_some_and(|after| (begun..first).contains(&after))
     }
 
     /// Whether something of the output has been told.

@@ -66,10 +66,16 @@ impl Teller {
         self.out.is_empty() || self.frames.send(std::mem::take(&mut self.out).into()).await.is_ok()
     }
 
-    fn chunk(&mut self, token: Token, number: u32, line: &[u8]) {
+    /// `false` when it must not be told.
+    async fn chunk(&mut self, token: Token, number: u32, line: &[u8]) -> bool {
         self.seen = Some((token, number));
-        self.story.attempt(token, &mut self.out);
+        if !self.story.attempt(token, &mut self.out) {
+            self.story.broken(ANEW, &mut self.out);
+            self.send().await;
+            return false;
+        }
         self.story.chunk(line, &mut self.out);
+        true
     }
 
     /// Live chunks until the job's end; `false` when there is nothing more to tell.
@@ -78,7 +84,11 @@ impl Teller {
             tokio::select! {
                 biased;
                 part = async { match &mut chunks { Some(c) => c.next().await, None => std::future::pending().await } } => match part {
-                    Part::Chunk(token, number, data) => self.chunk(token, number, &data),
+                    Part::Chunk(token, number, data) => {
+                        if !self.chunk(token, number, &data).await {
+                            return false;
+                        }
+                    }
                     Part::Restart(_) => {
                         if !self.anew().await {
                             return false;
@@ -132,8 +142,7 @@ impl Teller {
             return Ok(false);
         }
         for (token, number, line) in lines {
-            self.chunk(token, number, line);
-            if !self.send().await {
+            if !self.chunk(token, number, line).await || !self.send().await {
                 return Ok(false);
             }
         }
