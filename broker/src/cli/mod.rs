@@ -6,6 +6,7 @@ mod body;
 mod check;
 mod client;
 mod completions;
+mod eval;
 mod event;
 mod jobs;
 mod log;
@@ -39,6 +40,7 @@ pub use batch::BatchArgs;
 pub use body::BodyArgs;
 pub use check::CheckArgs;
 pub use completions::CompletionsArgs;
+pub use eval::EvalArgs;
 pub use jobs::{CancelArgs, JobsArgs, RequeueArgs};
 pub use log::LogArgs;
 pub use messages::{LogFormat, MessageArgs};
@@ -136,6 +138,8 @@ pub enum ClientCommand {
     /// Ask whether the broker takes jobs; needs no key
     #[command(after_help = "Example:\n  until pullyard ready; do sleep 1; done")]
     Ready,
+    /// Measure the classifier on labelled requests
+    Eval(EvalArgs),
     /// Work on the event log's files, while no broker runs
     Log(LogArgs),
     /// Print what a NATS server has to be told
@@ -149,7 +153,7 @@ pub enum ClientCommand {
 fn command() -> clap::Command {
     // An argument of a command's own goes before a global one of the same name.
     let unused = Arg::new("url").long("url").action(ArgAction::Set).global(true).hide(true);
-    ["serve", "check", "log", "nats", "completions"]
+    ["serve", "check", "eval", "log", "nats", "completions"]
         .into_iter()
         .fold(Cli::command(), |cli, name| cli.mut_subcommand(name, |command| command.arg(unused.clone())))
 }
@@ -230,6 +234,7 @@ async fn dispatch(global: &Global, out: &Out, command: ClientCommand) -> Result<
         ClientCommand::Schedules => schedules::run(&client()?, out).await,
         ClientCommand::Route(args) => route::run(&client()?, out, *args).await,
         ClientCommand::Ready => ready::run(&client()?, out).await,
+        ClientCommand::Eval(args) => eval::run(out, &args),
         ClientCommand::Log(args) => log::run(out, args).await,
         ClientCommand::Nats(args) => nats::run(out, &args),
         ClientCommand::Completions(args) => completions::run(out, &args),

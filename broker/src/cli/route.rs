@@ -55,6 +55,14 @@ fn explain(route: &Value) -> String {
         let percent = tags["confidence"].as_f64().unwrap_or(0.0) * 100.0;
         let (class, complexity) = (plain(&tags["class"]), plain(&tags["complexity"]));
         rows.push(("looks like", format!("{class}, {percent:.0} % sure, of {complexity} complexity")));
+        let sensitivity = &tags["sensitivity"];
+        if sensitivity["level"].as_str().is_some_and(|level| level != "normal") {
+            let kinds = names(&sensitivity["kinds"]).join(", ");
+            rows.push((
+                "sensitive",
+                if kinds.is_empty() { plain(&sensitivity["level"]) } else { format!("{}: {kinds}", plain(&sensitivity["level"])) },
+            ));
+        }
         rows.push(("tokens", format!("about {}", plain(&tags["tokens"]))));
         let needs = tags["needs"].as_object().into_iter().flatten();
         let needs = needs.filter_map(|(name, value)| match value {
@@ -82,8 +90,10 @@ mod tests {
         let text = explain(&json!({
             "model": "m", "targets": ["m", "n"], "class": "code", "scope": "any", "band": "normal",
             "decision": {"rule": "class", "reason": "m is first for code", "config": "1"},
-            "tags": {"class": "code", "complexity": "low", "confidence": 0.93, "tokens": 12, "needs": {"context": 12, "images": true}, "signals": []}
+            "tags": {"class": "code", "complexity": "low", "confidence": 0.93, "tokens": 12, "needs": {"context": 12, "images": true}, "signals": [],
+                "sensitivity": {"level": "secret", "kinds": ["email", "api_key"]}}
         }));
+        assert!(text.contains("sensitive      secret: email, api_key\n"), "{text}");
         assert!(text.starts_with("goes to        m\nor else        n\nbecause        m is first for code (rule class)\n"), "{text}");
         assert!(text.contains("looks like     code, 93 % sure, of low complexity\n"), "{text}");
         assert!(text.contains("needs          context 12, images\n"), "{text}");

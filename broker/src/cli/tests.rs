@@ -13,6 +13,7 @@ fn the_command_line_is_sound() {
     for (name, offered) in [
         ("serve", false),
         ("check", false),
+        ("eval", false),
         ("log", false),
         ("nats", false),
         ("completions", false),

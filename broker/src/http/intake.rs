@@ -56,6 +56,8 @@ pub(crate) fn routed(live: &LiveConfig, body: &[u8], fields: &Fields<'_>, kind: 
         Some(class) => (live.catalog.route(Ask::Class(class), &needs, scope)?, None),
         None if model == "auto" => {
             let tags = classify::classify(&classify::read(body).map_err(|e| unreadable(&e))?);
+            // An estimate may be a quarter too high, and must not refuse what would have fitted.
+            let needs = Needs { context: tags.tokens / 4 * 3, ..needs };
             (live.catalog.route(Ask::Class(tags.class.as_str()), &needs, scope)?, Some(tags))
         }
         None => (live.catalog.route(Ask::Model(model), &needs, scope)?, None),

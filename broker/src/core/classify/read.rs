@@ -5,7 +5,8 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::{Request, Role, Turn};
+use super::sensitivity::Level;
+use super::{Purpose, Request, Role, Turn};
 
 /// Why a body could not be read; the message names the place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,10 +24,19 @@ pub fn read(body: &[u8]) -> Result<Request<'_>, Unreadable> {
     let mut request = Request {
         bytes: body.len(),
         tools: matches!(&fields.tools, Node::List(list) if !list.is_empty()),
+        tool_names: tool_names(&fields.tools),
         json: matches!(&fields.format, Node::Object(format) if format.kind.is("json_object") || format.kind.is("json_schema")),
         max_tokens: if let Node::Number(n) = fields.limit { Some(u32::try_from(n).unwrap_or(u32::MAX)) } else { None },
         ..Request::default()
     };
+    if let Node::Object(own) = &fields.pullyard {
+        request.level = own.sensitivity.text().and_then(Level::parse).unwrap_or_default();
+        request.purpose = own.request_class.text().and_then(Purpose::parse);
+    }
+    // Where the translation of Anthropic's API keeps Claude Code's header.
+    if let Node::Object(metadata) = &fields.metadata {
+        request.purpose = request.purpose.or_else(|| metadata.request_class.text().and_then(Purpose::parse));
+    }
     match (fields.messages, fields.prompt, fields.input) {
         (Node::List(list), ..) => messages(list, &mut request)?,
         (Node::Nothing, Node::Nothing, Node::Nothing) => {
@@ -47,17 +57,19 @@ fn messages<'a>(list: Vec<Node<'a>>, request: &mut Request<'a>) -> Result<(), Un
         let Node::Text(role) = message.role else {
             return Err(Unreadable(format!("messages[{at}].role must be a string")));
         };
+        if let Node::List(calls) = message.tool_calls {
+            request.others.extend(calls.into_iter().filter_map(arguments));
+        }
         let text = match message.content {
             Node::Nothing => Cow::Borrowed(""),
             Node::Text(text) => text,
-            Node::List(parts) => join(parts, &mut request.images, |part| format!("messages[{at}].content[{part}] must be an object"))?,
+            Node::List(parts) => join(parts, request, |part| format!("messages[{at}].content[{part}] must be an object"))?,
             _ => return Err(Unreadable(format!("messages[{at}].content must be a string or a list of parts"))),
         };
         match &*role {
             "system" | "developer" => request.system.push(text),
             "assistant" => request.turns.push(Turn { role: Role::Assistant, text }),
-            // What a tool says tells nothing of what the user wants.
-            "tool" | "function" => {}
+            "tool" | "function" => request.others.push(text),
             _ => request.turns.push(Turn { role: Role::User, text }),
         }
     }
@@ -73,20 +85,50 @@ fn plain<'a>(node: Node<'a>, name: &str, request: &mut Request<'a>) -> Result<()
             return messages(list, request);
         }
         Node::List(list) if list.iter().all(|item| matches!(item, Node::Number(_) | Node::List(_))) => Cow::Borrowed(""),
-        Node::List(list) => join(list, &mut request.images, |item| format!("{name}[{item}] must be a string"))?,
+        Node::List(list) => join(list, request, |item| format!("{name}[{item}] must be a string"))?,
         _ => return Err(Unreadable(format!("{name} must be a string or a list of strings"))),
     };
     request.turns.push(Turn { role: Role::User, text });
     Ok(())
 }
 
-fn join<'a>(parts: Vec<Node<'a>>, images: &mut bool, wrong: impl Fn(usize) -> String) -> Result<Cow<'a, str>, Unreadable> {
+/// What an assistant gave a tool.
+fn arguments(call: Node<'_>) -> Option<Cow<'_, str>> {
+    let Node::Object(call) = call else { return None };
+    let Node::Object(function) = call.function else { return None };
+    if let Node::Text(arguments) = function.arguments { Some(arguments) } else { None }
+}
+
+fn tool_names<'a>(tools: &Node<'a>) -> Vec<Cow<'a, str>> {
+    let Node::List(list) = tools else { return Vec::new() };
+    let name = |tool: &Node<'a>| match tool {
+        Node::Object(tool) => match (&tool.name, &tool.function) {
+            (Node::Text(name), _) => Some(name.clone()),
+            (_, Node::Object(function)) => {
+                if let Node::Text(name) = &function.name {
+                    Some(name.clone())
+                } else {
+                    None
+                }
+            }
+            _ => None,
+        },
+        _ => None,
+    };
+    list.iter().filter_map(name).take(MOST_TOOLS).collect()
+}
+
+/// So many tools' names are looked at.
+const MOST_TOOLS: usize = 32;
+
+fn join<'a>(parts: Vec<Node<'a>>, request: &mut Request<'a>, wrong: impl Fn(usize) -> String) -> Result<Cow<'a, str>, Unreadable> {
     let mut joined: Option<Cow<'a, str>> = None;
     for (at, part) in parts.into_iter().enumerate() {
         let text = match part {
             Node::Text(text) => text,
             Node::Object(part) => {
-                *images |= part.image || ["image_url", "input_image", "image"].iter().any(|kind| part.kind.is(kind));
+                request.images |= part.image || ["image_url", "input_image", "image"].iter().any(|kind| part.kind.is(kind));
+                request.audio |= part.kind.is("input_audio");
                 let Node::Text(text) = part.text else { continue };
                 text
             }
@@ -116,7 +158,11 @@ enum Node<'a> {
 
 impl Node<'_> {
     fn is(&self, text: &str) -> bool {
-        matches!(self, Self::Text(own) if own == text)
+        self.text() == Some(text)
+    }
+
+    fn text(&self) -> Option<&str> {
+        if let Self::Text(own) = self { Some(own) } else { None }
     }
 }
 
@@ -132,6 +178,14 @@ struct Fields<'a> {
     tools: Node<'a>,
     format: Node<'a>,
     limit: Node<'a>,
+    name: Node<'a>,
+    function: Node<'a>,
+    arguments: Node<'a>,
+    tool_calls: Node<'a>,
+    pullyard: Node<'a>,
+    metadata: Node<'a>,
+    sensitivity: Node<'a>,
+    request_class: Node<'a>,
     image: bool,
 }
 
@@ -150,6 +204,15 @@ enum Key {
     ResponseFormat,
     #[serde(alias = "max_completion_tokens", alias = "max_output_tokens")]
     MaxTokens,
+    Name,
+    Function,
+    Arguments,
+    ToolCalls,
+    Pullyard,
+    Metadata,
+    Sensitivity,
+    #[serde(alias = "claude-code-request-class")]
+    RequestClass,
     ImageUrl,
     #[serde(other)]
     Unknown,
@@ -220,6 +283,14 @@ impl<'de> Visitor<'de> for NodeVisitor {
                 Key::Tools => &mut fields.tools,
                 Key::ResponseFormat => &mut fields.format,
                 Key::MaxTokens => &mut fields.limit,
+                Key::Name => &mut fields.name,
+                Key::Function => &mut fields.function,
+                Key::Arguments => &mut fields.arguments,
+                Key::ToolCalls => &mut fields.tool_calls,
+                Key::Pullyard => &mut fields.pullyard,
+                Key::Metadata => &mut fields.metadata,
+                Key::Sensitivity => &mut fields.sensitivity,
+                Key::RequestClass => &mut fields.request_class,
                 // An image may be megabytes long, so it is skipped rather than kept.
                 Key::ImageUrl => {
                     map.next_value::<IgnoredAny>()?;

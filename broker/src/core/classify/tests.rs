@@ -1,4 +1,7 @@
-use super::{Class, Complexity, Request, Tags, classify, read};
+use proptest::prelude::*;
+
+use super::sensitivity::Kind;
+use super::{Class, Complexity, Level, Modality, Request, Role, Tags, Turn, classify, read};
 
 fn tags(body: &serde_json::Value) -> Tags {
     classify(&read(body.to_string().as_bytes()).unwrap())
@@ -27,7 +30,7 @@ fn given_an_image_part_when_classified_then_vision_wins_over_code() {
 #[test]
 fn given_a_word_inside_another_when_classified_then_it_does_not_count() {
     let classic = ask("Classify the classic");
-    assert_eq!(found(&classic, Class::Code), Vec::<&str>::new());
+    assert!(!found(&classic, Class::Code).contains(&"class"), "{classic:?}");
     assert_eq!(classic.class, Class::Quick);
 }
 
@@ -95,9 +98,147 @@ fn given_a_prompt_or_an_input_when_read_then_it_is_one_user_turn() {
 }
 
 #[test]
-fn given_a_megabyte_when_classified_then_only_its_ends_are_looked_at() {
-    let tags = ask(&format!("Prove the theorem. {} Danke für alles.", "日本語 word ".repeat(70_000)));
-    assert_eq!(tags.class, Class::Reasoning);
+fn given_a_megabyte_when_classified_then_its_ends_decide_and_all_of_it_is_counted() {
+    let log = "2026-11-21 worker seven took the next job and gave it back without a word\n".repeat(14_000);
+    let tags = ask(&format!("Refactor this Python function and add unit tests.\n{log}Only print the code."));
+    assert_eq!(tags.class, Class::Code, "{tags:?}");
     assert!(tags.tokens > 200_000, "{}", tags.tokens);
-    assert!(found(&tags, Class::Quick).contains(&"danke"));
+    let hidden = ask(&format!("Summarise this.\n{log}call Ana at ana.{}@web.de\n{log}", "lopez"));
+    assert_eq!(hidden.sensitivity.kinds, [Kind::Email]);
+}
+
+#[test]
+fn given_other_languages_when_classified_then_each_has_its_class() {
+    for (text, class) in [
+        ("Escribe una función en Python que ordene una lista.", Class::Code),
+        ("Schreibe eine SQL-Abfrage, die die zehn größten Kunden liefert.", Class::Code),
+        ("Напиши функцию на Python, которая сортирует список.", Class::Code),
+        ("リストを並べ替えるPythonの関数を書いて", Class::Code),
+        ("Combien de pommes reste-t-il si Paul en achète 12 et en mange 5 ?", Class::Reasoning),
+        ("Сколько стоит 5 килограммов яблок, если 3 килограмма стоят 270 рублей?", Class::Reasoning),
+        ("小明有12个苹果，吃了3个，又买了7个，一共有多少个？", Class::Reasoning),
+        ("Traduce esta frase al inglés.", Class::Quick),
+        ("给我推荐一本关于历史的书", Class::Quick),
+        ("Was ist auf diesem Bild zu sehen?", Class::Vision),
+        ("这张图片里有什么？", Class::Vision),
+    ] {
+        let tags = ask(text);
+        assert_eq!(tags.class, class, "{text}: {tags:?}");
+    }
+}
+
+#[test]
+fn given_what_a_client_claims_when_classified_then_it_counts() {
+    let body = |extra: serde_json::Value| {
+        let mut body = serde_json::json!({"messages": [{"role": "user", "content": "Have a look at the second one."}]});
+        body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        tags(&body)
+    };
+    let tool = |name: &str| serde_json::json!({"type": "function", "function": {"name": name, "parameters": {"properties": {"name": {"type": "string"}}}}});
+    let agent = body(serde_json::json!({"tools": [tool("Bash"), tool("Edit"), tool("Grep")], "pullyard": {"request_class": "main"}}));
+    assert_eq!((agent.class, agent.needs.tools), (Class::Code, true), "{agent:?}");
+    let aside = body(
+        serde_json::json!({"tools": [tool("Bash"), tool("Edit")], "metadata": {"user_id": "u", "claude-code-request-class": "auxiliary"}}),
+    );
+    assert_eq!(aside.class, Class::Quick, "{aside:?}");
+    let raised = body(serde_json::json!({"pullyard": {"sensitivity": "confidential"}}));
+    assert_eq!((raised.sensitivity.level, raised.sensitivity.kinds.len()), (Level::Confidential, 0));
+    let weather = body(serde_json::json!({"tools": [tool("get_weather")]}));
+    assert!(weather.signals.iter().all(|signal| signal.name != "coding tools"));
+}
+
+#[test]
+fn given_sound_or_an_image_when_classified_then_the_modality_says_so() {
+    let part = |part: serde_json::Value| {
+        tags(&serde_json::json!({"messages": [{"role": "user", "content": [{"type": "text", "text": "And this?"}, part]}]}))
+    };
+    assert_eq!(
+        part(serde_json::json!({"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}})).modality,
+        Modality::Audio
+    );
+    assert_eq!(part(serde_json::json!({"type": "image_url", "image_url": {"url": "https://a/b.png"}})).modality, Modality::Image);
+    assert_eq!(ask("And this?").modality, Modality::Text);
+}
+
+#[test]
+fn given_a_decision_when_explained_then_signals_are_words_of_the_request() {
+    let tags = ask("Refactor this Python function so that it uses a generator.");
+    assert!(found(&tags, Class::Code).iter().any(|found| found.contains("Python")), "{tags:?}");
+    assert!(tags.signals.windows(2).all(|pair| pair[0].weight >= pair[1].weight), "{tags:?}");
+    assert!(tags.confidence > 0.9, "{tags:?}");
+}
+
+fn pieces() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        any::<String>(),
+        "[a-z]{1,9} ",
+        "[0-9 ().+/-]{1,30}",
+        "[A-Z]{2}[0-9]{2}[A-Z0-9 ]{0,30}",
+        "(password|api_key|token|Bearer|sk-|eyJ|my patient|address:)[ =:]{0,2}[A-Za-z0-9!]{0,40}",
+        "(```|\\\\frac|\\$x\\$|::|\\(\\);|\n\t)",
+        "[図表คนগণ한국어éßЖ]{1,8}",
+        "-----BEGIN [A-Z ]{0,12}PRIVATE KEY-----[A-Za-z\n]{0,60}",
+        "[a-z]{0,5}(://|@)[a-z:@.]{0,20}",
+    ];
+    proptest::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_classified(text in pieces(), before in pieces()) {
+        let request = Request {
+            turns: vec![Turn { role: Role::User, text: before.into() }, Turn { role: Role::Assistant, text: "Yes.".into() }, Turn { role: Role::User, text: text.into() }],
+            ..Request::default()
+        };
+        let tags = classify(&request);
+        prop_assert!((0.25..=1.0).contains(&tags.confidence));
+        prop_assert_eq!(&classify(&request), &tags);
+    }
+
+    #[test]
+    fn any_body_is_read_or_refused(body in any::<Vec<u8>>()) {
+        if let Ok(request) = read(&body) {
+            prop_assert!(classify(&request).confidence > 0.0);
+        }
+    }
+}
+
+/// Work that grew with the square of the length would take minutes here.
+#[test]
+fn given_what_is_repeated_many_times_when_classified_then_time_grows_with_length_only() {
+    for piece in [
+        "a",
+        "1",
+        "1 ",
+        "0 1-",
+        "+",
+        "@",
+        "a@b.",
+        "=",
+        "password=",
+        "://",
+        "http://a:b@",
+        "-----BEGIN PRIVATE KEY-----",
+        "A1",
+        "DE89 ",
+        "sk-a1",
+        "eyJ.",
+        "(",
+        "Main St 5 ",
+        "`",
+        "\\a",
+        "é",
+        "図",
+        "ก",
+        "\n",
+        "my patient ",
+        "do not share internal ",
+        "\u{301}",
+    ] {
+        let text = piece.repeat((1 << 19) / piece.len());
+        let request = Request { turns: vec![Turn { role: Role::User, text: text.into() }], ..Request::default() };
+        let start = std::time::Instant::now();
+        assert!(classify(&request).confidence > 0.0);
+        assert!(start.elapsed().as_secs() < 5, "{piece:?} took {:?}", start.elapsed());
+    }
 }

@@ -4,6 +4,7 @@ mod apis;
 mod backlog;
 mod batch;
 mod batch_interactive;
+mod classify;
 mod fleet_backlog;
 mod fleet_interactive;
 mod fleet_jobs;
@@ -24,6 +25,7 @@ pub(crate) type Measurement = (&'static str, fn(&mut Run<'_>) -> anyhow::Result<
 
 pub(crate) const ALL: &[Measurement] = &[
     ("idle", idle::run),
+    ("classify", classify::run),
     ("single", single::run),
     ("fleet-single", fleet_single::run),
     ("batch-interactive", batch_interactive::run),
