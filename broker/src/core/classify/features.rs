@@ -59,7 +59,7 @@ pub(super) struct Hashed {
     pub(super) end: u32,
 }
 
-/// The facts of structure, by name; [`facts`] has them in the same order.
+/// The facts of structure, by name; `facts` has them in the same order.
 pub const FACTS: [&str; FACT_COUNT] = [
     "always",
     "words<=3",
