@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use async_nats::jetstream::stream::Stream;
 use futures_util::StreamExt as _;
 use pullyard_tests::{Behaviour, Client, FakeModel, NatsServer, TestWorker, chat, until};
 use serde_json::Value;
@@ -14,11 +15,30 @@ const LEASE: &str = "lease: 2s\n";
 /// Several leases.
 const LONG: Duration = Duration::from_secs(8);
 
+const LANES: &str = "YARD_v1_LANES_ANY";
+
 async fn submit(client: &Client, prompts: impl IntoIterator<Item = String>) -> Vec<(String, String)> {
     let mut jobs = Vec::new();
     for prompt in prompts {
         jobs.push((client.submit(&chat("m", &prompt)).await, prompt));
     }
+    jobs
+}
+
+async fn lanes(rig: &Rig) -> Stream {
+    async_nats::jetstream::new(async_nats::connect(rig.nats.url()).await.unwrap()).get_stream(LANES).await.unwrap()
+}
+
+/// One job holds the only slot, and another lies on its lane. It comes when the first one runs: with both at once, the second
+/// would still wait in the engine, and what happens to the lane would not concern it.
+async fn one_runs_and_one_is_offered(rig: &Rig) -> Vec<(String, String)> {
+    let client = rig.broker.client();
+    rig.model.then([Behaviour::hold(0)]);
+    let mut jobs = submit(&client, ["running".to_owned()]).await;
+    client.job_in(&jobs[0].0, "running").await;
+    jobs.extend(submit(&client, ["waiting".to_owned()]).await);
+    let lanes = lanes(rig).await;
+    until("the offer", async || (lanes.get_info().await.unwrap().state.messages == 1).then_some(())).await;
     jobs
 }
 
@@ -61,9 +81,7 @@ async fn a_restart_of_nats_costs_no_attempt() {
 async fn nats_may_be_away_for_longer_than_a_lease() {
     let mut rig = Rig::on(NatsServer::start().await, "slots: 1", LEASE).await;
     let client = rig.broker.client();
-    rig.model.then([Behaviour::hold(0)]);
-    let mut jobs = submit(&client, ["running".to_owned(), "waiting".to_owned()]).await;
-    client.job_in(&jobs[0].0, "running").await;
+    let mut jobs = one_runs_and_one_is_offered(&rig).await;
     assert_eq!(transport(&client).await, None);
 
     rig.nats.kill();
@@ -144,9 +162,8 @@ async fn a_broker_that_starts_without_nats_takes_jobs_for_the_workers_that_it_kn
 async fn nats_may_lose_everything() {
     let mut rig = Rig::start("slots: 1").await;
     let client = rig.broker.client();
-    rig.model.then([Behaviour::hold(0)]);
-    let mut jobs = submit(&client, (0..5).map(|n| format!("before {n}"))).await;
-    client.job_in(&jobs[0].0, "running").await;
+    let mut jobs = one_runs_and_one_is_offered(&rig).await;
+    jobs.extend(submit(&client, (0..3).map(|n| format!("before {n}"))).await);
 
     rig.nats.wipe().await;
     jobs.extend(submit(&client, ["after".to_owned()]).await);
@@ -165,13 +182,11 @@ async fn nats_may_lose_everything() {
     each_ran_once(&client, &rig.model, &last).await;
 }
 
-/// While one job runs and one waits, somebody takes something away in NATS; both end, and others too.
+/// While one job runs and one lies on its lane, somebody takes something away in NATS; both end, and others too.
 async fn survives(clearance: &[&str]) {
     let rig = Rig::start("slots: 1").await;
     let client = rig.broker.client();
-    rig.model.then([Behaviour::hold(0)]);
-    let mut jobs = submit(&client, ["running".to_owned(), "waiting".to_owned()]).await;
-    client.job_in(&jobs[0].0, "running").await;
+    let mut jobs = one_runs_and_one_is_offered(&rig).await;
     let admin = async_nats::connect(rig.nats.url()).await.unwrap();
 
     for request in clearance {
@@ -210,14 +225,7 @@ async fn a_lane_whose_consumers_are_deleted_gets_new_ones() {
 async fn an_offer_that_its_consumer_has_behind_it_is_made_again() {
     let mut rig = Rig::start("slots: 1").await;
     let client = rig.broker.client();
-    rig.model.then([Behaviour::hold(0)]);
-    let mut jobs = submit(&client, ["running".to_owned()]).await;
-    client.job_in(&jobs[0].0, "running").await;
-    jobs.extend(submit(&client, ["skipped".to_owned()]).await);
-    let lanes =
-        async |rig: &Rig| async_nats::jetstream::new(async_nats::connect(rig.nats.url()).await.unwrap()).get_stream(LANES).await.unwrap();
-    let before = lanes(&rig).await;
-    until("the offer", async || (before.get_info().await.unwrap().state.messages == 1).then_some(())).await;
+    let jobs = one_runs_and_one_is_offered(&rig).await;
 
     rig.nats.stop().await;
     let messages = rig.nats.store().join("jetstream/$G/streams").join(LANES).join("msgs");
@@ -239,8 +247,6 @@ async fn an_offer_that_its_consumer_has_behind_it_is_made_again() {
 
     each_ran_once(&client, &rig.model, &jobs).await;
 }
-
-const LANES: &str = "YARD_v1_LANES_ANY";
 
 fn files(folder: &Path) -> impl Iterator<Item = PathBuf> {
     std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path())
